@@ -1,0 +1,244 @@
+"""Decoding and encoding of audio and video on one timeline: the only module that touches media (PyAV).
+
+The timeline of a file starts when its first video frame is shown. Frames are uint8 HxWx3 RGB at a constant 25 fps, counted from
+decoded timestamps; audio is int16 mono 16 kHz, so frame f covers samples [640 f, 640 (f + 1)). Pixel aspect ratios are ignored:
+frames come as they are stored. A source is a path, bytes or BytesIO.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from core.media_probe import (
+    INDEXED_CODECS,
+    INDEXED_FORMATS,
+    MediaInfo,
+    Source,
+    decode_stream,
+    first_video_s,
+    frame_times,
+    name_of,
+    open_media,
+    probe,
+    rotation_of,
+    timed_frames,
+    video_stream,
+)
+from core.media_write import (
+    SAMPLE_RATE,
+    decode_jpeg,
+    encode_flac,
+    encode_jpeg,
+    encode_video,
+    jpeg_roundtrip_mjpeg,
+    write_video,
+    write_wav,
+)
+from core.records import Reject
+
+__all__ = [
+    "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video", "frame_count",
+    "frame_times", "jpeg_roundtrip_mjpeg", "nearest_grid", "probe", "read_audio", "read_frames", "read_wav", "write_video",
+    "write_wav",
+]  # fmt: skip
+
+TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks are never finer
+END_FRAMES = 0.1  # the grid may pass the last source frame by this much: containers round times (mkv to 1 ms)
+MAX_SLIP_S = 0.010  # audio timestamps may disagree with the running sample count by this much before we follow them
+SEEK_AFTER_S = 2.0
+SEEK_MARGIN_S = 1.0  # mp4 seeks by decoding time, which runs ahead of display time
+
+
+def grid_length(last_s: float, fps: float | Fraction = 25) -> int:
+    """The number of grid frames for a source whose last frame is shown `last_s` seconds after its first."""
+    return int(np.floor(float(last_s) * float(fps) + END_FRAMES)) + 1
+
+
+def nearest_grid(times_s: np.ndarray, fps: float | Fraction = 25) -> np.ndarray:
+    """int64 source index for every output frame f: the frame shown nearest to f/fps, the earlier one on a tie.
+
+    times_s: never decreasing display times in s relative to the first frame. The grid ends with the last source frame's time.
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    if times.ndim != 1 or not len(times) or np.any(np.diff(times) < 0):
+        raise ValueError("times_s: expected a non-empty, never decreasing 1-D array of seconds")
+    grid = np.arange(grid_length(times[-1], fps)) / float(fps)
+    before = np.clip(np.searchsorted(times, grid, side="right") - 1, 0, None)
+    after = np.minimum(before + 1, len(times) - 1)
+    take_after = (grid - times[before]) > (times[after] - grid) + TIE_S
+    chosen = np.where(take_after & (times[after] > grid), after, before)
+    return np.searchsorted(times, times[chosen], side="left")  # of equal times the earlier frame
+
+
+def frame_count(source: Source, fps: float | Fraction = 25) -> int:
+    """The number of frames that read_frames gives, from timestamps alone."""
+    return grid_length(frame_times(source)[-1], fps)
+
+
+def _timeline(source: Source, reach_s: float, threads: int) -> Iterator[tuple[float, object]]:
+    """(time in s from the first displayed frame, PyAV frame), starting no later than `reach_s`, by seeking where that is exact."""
+    for may_seek in (reach_s > SEEK_AFTER_S, False):
+        with open_media(source) as container:
+            stream = video_stream(container)
+            if stream is None:
+                raise Reject("no_video", f"{name_of(source)}: has no video stream")
+            stream.codec_context.thread_count = threads
+            stream.thread_type = "NONE" if threads == 1 else "AUTO"
+            frames = timed_frames(container, stream, source)
+            first = next(frames, None)
+            if first is None:
+                raise Reject("decode_error", f"{name_of(source)}: the video stream holds no decodable frame")
+            zero_s = first[0]
+            names = set(container.format.name.split(","))
+            if not (may_seek and INDEXED_FORMATS & names and stream.codec.canonical_name in INDEXED_CODECS):
+                yield 0.0, first[1]
+                for time_s, frame in frames:
+                    yield time_s - zero_s, frame
+                return
+            target = int((zero_s + reach_s - SEEK_MARGIN_S) / stream.time_base)
+            container.seek(target, stream=stream, backward=True)
+            started = False
+            for time_s, frame in timed_frames(container, stream, source):
+                # Frames before the first key frame may lean on data we skipped; landing late means the index lied: start over.
+                if not started and not frame.key_frame:
+                    continue
+                if not started and time_s - zero_s > reach_s:
+                    break
+                started = True
+                yield time_s - zero_s, frame
+            if started:
+                return
+
+
+def read_frames(
+    source: Source, *, start: int = 0, stop: int | None = None, fps: float | Fraction = 25, threads: int = 1
+) -> Iterator[np.ndarray]:
+    """uint8 HxWx3 RGB frames at a constant rate, streamed: output frame f is the source frame shown nearest to f/fps seconds.
+
+    Times count from the first displayed frame; on a tie the earlier frame is taken; the grid ends with the last source frame's time,
+    so a 25 fps source passes one to one. start, stop: half-open range in output frames. Rotation flags are applied. threads: of the
+    decoder; 1 is the reference. Raises Reject('no_video') and Reject('decode_error') (see decode_stream for broken data).
+    """
+    if start < 0 or (stop is not None and stop < start):
+        raise ValueError(f"read_frames: start {start} and stop {stop} must satisfy 0 <= start <= stop")
+    if stop == start:
+        return
+    from av.video.reformatter import VideoReformatter
+
+    rate, scaler = float(fps), VideoReformatter()
+    shape: tuple[int, ...] | None = None
+
+    def pixels(frame) -> np.ndarray:
+        nonlocal shape
+        rgb = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        turns = rotation_of(frame) // 90
+        rgb = np.ascontiguousarray(np.rot90(rgb, -turns))  # PyAV hands out views with padded rows
+        if shape is not None and rgb.shape != shape:
+            raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {shape} to {rgb.shape}")
+        shape = rgb.shape
+        return rgb
+
+    index, held_s, held = start, 0.0, None
+    for time_s, frame in _timeline(source, start / rate, threads):
+        if held is not None:
+            if time_s <= held_s:
+                continue  # of equal times the earlier frame
+            while index / rate - held_s <= time_s - index / rate + TIE_S:
+                yield pixels(held)  # a repeat is converted anew: the caller may have drawn on the last one
+                index += 1
+                if index == stop:
+                    return
+        held_s, held = time_s, frame
+    for _ in range(index, min(grid_length(held_s, fps), stop or 2**62)):
+        yield pixels(held)
+
+
+class _Mono16k:
+    """Turns PyAV audio frames of one format into int16 mono 16 kHz arrays with swresample's default downmix and filter."""
+
+    def __init__(self) -> None:
+        self.key, self.resampler, self.blocks = None, None, []
+
+    def push(self, frame) -> None:
+        from av import AudioResampler
+
+        key = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if key != self.key:
+            self.flush()
+            self.key, self.resampler = key, AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        self.blocks.extend(f.to_ndarray()[0] for f in self.resampler.resample(frame))
+
+    def flush(self) -> None:
+        if self.resampler is not None:
+            self.blocks.extend(f.to_ndarray()[0] for f in self.resampler.resample(None) if f is not None)
+        self.key = self.resampler = None
+
+
+def _audio_frame(samples: np.ndarray, like):
+    """A PyAV audio frame with these samples and the format, layout and rate of another (a bare channel count gets its usual layout)."""
+    from av import AudioFrame
+
+    layout = like.layout.name
+    if layout.endswith("channels"):
+        layout = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}.get(like.layout.nb_channels, layout)
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=like.format.name, layout=layout)
+    frame.sample_rate = like.sample_rate
+    return frame
+
+
+def read_audio(source: Source, *, stream: int = 0) -> np.ndarray:
+    """int16 mono 16 kHz samples of the whole file on the video timeline: sample 0 sounds when the first video frame is shown.
+
+    A later start is filled with zeros, earlier audio is dropped, and holes in the timestamps of more than 10 ms are filled with zeros
+    (overlaps dropped), so sound never drifts from the picture. Encoder delay is removed as far as the file declares it: AAC priming in
+    edit lists, Opus pre-skip, MP3 LAME headers. A file with no video starts with its first sample. The length is the decoded one: it
+    is not padded to the video. `stream` counts audio streams. Downmix and resampling are swresample's defaults (`ffmpeg -ac 1 -ar
+    16000`); 16 kHz 16-bit mono passes bit for bit.
+
+    MP3 in AVI: AVI cannot declare the encoder's delay, so FFmpeg neither reports nor trims it, and the sound of such a file really is
+    1105 samples (69 ms at 16 kHz) late for every player. We keep what the file says.
+
+    Raises Reject('no_audio') when there is no such stream or it is empty, Reject('decode_error') as read_frames does.
+    """
+    zero_s = first_video_s(source)
+    mono, have, rate = _Mono16k(), 0, None  # have: samples written so far, at the source's rate
+    with open_media(source) as container:
+        streams = container.streams.audio
+        if stream >= len(streams):
+            raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} asked for, {len(streams)} there")
+        for time_s, frame in timed_frames(container, streams[stream], source):
+            zero_s = time_s if zero_s is None else zero_s
+            if rate not in (None, frame.sample_rate):
+                have = round(have * frame.sample_rate / rate)
+            rate = frame.sample_rate
+            slip = round((time_s - zero_s) * rate) - have
+            samples = frame.to_ndarray()
+            if have and abs(slip) <= MAX_SLIP_S * rate:
+                slip = 0
+            planes = frame.layout.nb_channels if not frame.format.is_planar else 1
+            if slip > 0:
+                quiet = 128 if samples.dtype == np.uint8 else 0
+                mono.push(_audio_frame(np.full((samples.shape[0], slip * planes), quiet, samples.dtype), frame))
+                have += slip
+            samples = samples[:, max(0, -slip) * planes :]
+            if samples.shape[1]:
+                mono.push(_audio_frame(samples, frame))
+                have += samples.shape[1] // planes
+    mono.flush()
+    if not mono.blocks:
+        raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} holds no samples at or after the first video frame")
+    return np.concatenate(mono.blocks)
+
+
+def read_wav(source: Source) -> np.ndarray:
+    """int16 mono 16 kHz samples of a sound file; what write_wav wrote comes back bit for bit, anything else is converted."""
+    return read_audio(source)
+
+
+def decode_flac(data: bytes) -> np.ndarray:
+    """int16 mono 16 kHz samples of encode_flac's bytes, bit for bit."""
+    return read_audio(data)

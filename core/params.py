@@ -1,0 +1,314 @@
+"""params.yaml as checked values: every knob has a type, unknown names are errors, and all errors come at once."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+
+
+class ParamsError(ValueError):
+    """params.yaml does not fit: the message lists every error with its path in the file."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hard(Section):
+    """How hard the synthetic corpus is; every strength 0 is a clean face with a clean voice."""
+
+    timing_jitter_s: float = Field(0.025, ge=0, le=0.2)
+    viseme_gain: float = Field(0.25, ge=0, le=1)
+    amplitude: tuple[float, float] = (0.4, 0.9)
+    head_motion: float = Field(1.0, ge=0, le=3)
+    lip_noise: float = Field(0.03, ge=0, le=0.5)
+    image_noise: float = Field(4.0, ge=0, le=50)
+    blur: float = Field(0.6, ge=0, le=5)
+    reverb: float = Field(0.3, ge=0, le=1)
+    audio_snr_db: float | None = 25.0
+
+
+class Language(Section):
+    """One language of a corpus. A planted language is the twin of a real one: never trained on, always tested."""
+
+    twin_of: str | None = None
+    swap: dict[str, str] = {}
+    audio_late_ms: float = Field(0.0, ge=-400, le=400)
+
+
+class Corpus(Section):
+    """One corpus. Only `adapter` and `languages` concern every adapter; the others belong to the one they name."""
+
+    adapter: str
+    languages: dict[str, Language]
+    path: str | None = Field(None, description="folder: where index.csv lies")
+    size: int = Field(256, ge=96, le=1080, description="synthetic: side of the square frame in pixels")
+    speakers: Count = 8
+    clips_per_speaker: Count = 2
+    seed: int = 0
+    hard: Hard = Hard()
+
+    @model_validator(mode="after")
+    def _twins_exist(self) -> Corpus:
+        for tag, language in self.languages.items():
+            if language.twin_of is not None and language.twin_of not in self.languages:
+                raise ValueError(f"languages.{tag}.twin_of names {language.twin_of!r}, which is not a language of this corpus")
+        if self.adapter == "folder" and not self.path:
+            raise ValueError("adapter folder needs `path`: the folder that holds index.csv")
+        return self
+
+
+class Executor(Section):
+    workers: int = Field(1, ge=1, le=256)
+    timeout_s: float = Field(300, gt=0)
+    codec_threads: Count = 1
+
+
+class Segment(Section):
+    min_s: float = Field(2.0, gt=0)
+    max_s: float = Field(10.0, gt=0)
+    merge_gap_s: float = Field(0.7, ge=0)
+    pad_s: float = Field(0.3, ge=0)
+    voice: Literal["energy", "pyannote"] = "energy"
+    voice_model: str | None = None
+    shot_threshold: float = Field(3.0, gt=0)
+
+
+class Track(Section):
+    finder: Literal["auto", "yunet", "blazeface"] = "auto"
+    landmarker: Literal["auto", "mediapipe", "opencv"] = "auto"
+    every: Count = 5
+    min_face_px: float = Field(48, ge=8)
+    min_face_share: Share = 0.98
+    min_mesh_share: Share = 0.9
+    iou: Share = 0.3
+    smooth_frames: Count = 3
+
+
+class View(Section):
+    kind: Literal["syncnet", "registration", "box", "mouth"]
+    size: Count | tuple[Count, Count]
+    scale: float = Field(1.3, gt=0)
+
+
+class Crop(Section):
+    store: list[str]
+    jpeg_quality: int = Field(92, ge=1, le=100)
+    views: dict[Name, View]
+
+    @model_validator(mode="after")
+    def _stored_views_exist(self) -> Crop:
+        for name in self.store:
+            if name not in self.views:
+                raise ValueError(f"store names the view {name!r}{suggest(name, self.views)}")
+        return self
+
+
+class Features(Section):
+    store: list[Literal["mel", "mfcc_syncnet", "mfcc_speech2vid"]]
+
+
+class Split(Section):
+    seed: int = 0
+    test_share: Share = 0.375
+    validation_share: Share = 0.125
+    expert_share: Share = 0.25
+
+
+class Expert(Section):
+    network: Literal["small", "full"] = "small"
+    view: str = "mouth"
+    languages: Literal["all"] | list[str] = "all"
+    steps: Count = 1200
+    batch_clips: Count = 12
+    windows_per_clip: Count = 16
+    learning_rate: float = Field(1e-3, gt=0)
+    accumulate: Count = 1
+    checkpoint_every: Count = 200
+
+
+class System(Section):
+    system: str
+    width: Literal["small", "full"] = "small"
+    view: str
+    languages: Literal["all"] | list[str]
+    steps: Count = 500
+    batch: Count = 32
+    stills: Count = 3
+    learning_rate: float = Field(5e-4, gt=0)
+    accumulate: Count = 1
+    mouth_weight: float = Field(0.0, ge=0, description="extra weight of the loss inside the mouth region")
+    checkpoint_every: Count = 100
+
+
+class Train(Section):
+    seed: int = 0
+    torch_threads: Count = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    experts: dict[Name, Expert]
+    systems: dict[Name, System]
+
+
+class Generate(Section):
+    seed: int = 0
+    conditions: list[Literal["self", "cross-audio", "cross-language"]]
+    controls: list[Literal["real", "still", "shuffled"]]
+    clips_per_speaker: Count = 2
+    samples: Count = 1
+    crf: int = Field(12, ge=0, le=51)
+    paste_feather_px: int = Field(8, ge=0, le=64)
+
+
+class WeightsFile(Section):
+    weights: str
+
+
+class Score(Section):
+    expert: str | WeightsFile
+    protocol: Literal["syncnet-direct"] = "syncnet-direct"
+    vshift: Count = 15
+    min_windows: Count = 20
+    expert_valid_margin: float = 0.0
+
+
+class Report(Section):
+    gallery_per_language: int = Field(2, ge=0)
+    seed: int = 0
+    bootstrap: int = Field(2000, ge=100)
+    alpha: float = Field(0.05, gt=0, lt=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusLanguage:
+    """One instance of the data stages."""
+
+    name: str
+    corpus: str
+    language: str
+    planted: bool
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    corpora: dict[Name, Corpus]
+    shards: int = Field(4, ge=1, le=1000)
+    executor: Executor = Executor()
+    segment: Segment = Segment()
+    track: Track = Track()
+    crop: Crop
+    features: Features
+    split: Split = Split()
+    train: Train
+    generate: Generate
+    score: Score
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Params:
+        wrong = []
+        real = {i.language for i in self.instances() if not i.planted}
+        for group, entries in (("experts", self.train.experts), ("systems", self.train.systems)):
+            for name, entry in entries.items():
+                if entry.view not in self.crop.store:
+                    wrong.append(f"train.{group}.{name}.view: {entry.view!r} is not in crop.store{suggest(entry.view, self.crop.store)}")
+                for tag in [] if entry.languages == "all" else entry.languages:
+                    if tag not in real:
+                        wrong.append(f"train.{group}.{name}.languages: {tag!r} is not a language to train on{suggest(tag, real)}")
+        if set(self.train.experts) & (set(self.train.systems) | {"controls"}) or "controls" in self.train.systems:
+            wrong.append("train: names of experts and systems must differ, and `controls` is taken")
+        if isinstance(self.score.expert, str) and self.score.expert not in self.train.experts:
+            wrong.append(f"score.expert: {self.score.expert!r} is not one of train.experts{suggest(self.score.expert, self.train.experts)}")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    def instances(self) -> list[CorpusLanguage]:
+        """Every corpus and language, in the order of the file: the instances of download to features."""
+        return [CorpusLanguage(f"{corpus}-{tag}", corpus, tag, language.twin_of is not None)
+                for corpus, entry in self.corpora.items() for tag, language in entry.languages.items()]
+
+    def instance(self, name: str) -> CorpusLanguage:
+        """The corpus and language that `name` means. ParamsError with a suggestion where there is none."""
+        found = {i.name: i for i in self.instances()}
+        if name not in found:
+            raise ParamsError(f"no instance {name!r}{suggest(name, found)}")
+        return found[name]
+
+    def training_languages(self, entry: Expert | System) -> list[str]:
+        """The language tags that one expert or system trains on; `all` leaves the planted ones out."""
+        real = list(dict.fromkeys(i.language for i in self.instances() if not i.planted))
+        return real if entry.languages == "all" else [tag for tag in real if tag in entry.languages]
+
+    def training_instances(self, entry: Expert | System) -> list[CorpusLanguage]:
+        """The data instances that one expert or system reads."""
+        tags = self.training_languages(entry)
+        return [i for i in self.instances() if i.language in tags and not i.planted]
+
+
+def suggest(name: str, known: Any) -> str:
+    """'; did you mean ...?' for the nearest known name, or the list of what there is."""
+    known = sorted(str(k) for k in known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(known) or 'none'}"
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """The checked content of `path`. ParamsError names the file and lists every error with its place and a suggestion."""
+    path = Path(path)
+    if not path.is_file():
+        raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    return check_params(raw, str(path))
+
+
+def check_params(raw: Any, where: str = "params") -> Params:
+    """Params from plain values; ParamsError as `load_params`."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        lines = []
+        for one in error.errors():
+            place = ".".join(str(p) for p in one["loc"]) or "(whole file)"
+            if one["type"] == "extra_forbidden":
+                text = f"unknown name{suggest(one['loc'][-1], _siblings(one['loc']))}"
+            else:
+                text = one["msg"].removeprefix("Value error, ").replace("\n", "\n  ")
+            lines.append(f"  {place}: {text}" if one["type"] != "value_error" or place != "(whole file)" else f"  {text}")
+        raise ParamsError(f"{where}: {len(lines)} error{'s' * (len(lines) > 1)}\n" + "\n".join(lines)) from None
+
+
+def _siblings(loc: tuple[Any, ...]) -> list[str]:
+    """The names that would have been known where an unknown one stood; a key of a mapping leads to what the mapping holds."""
+    model: type[BaseModel] = Params
+    for part in loc[:-1]:
+        if part in model.model_fields:
+            models = [t for t in _flatten(model.model_fields[part].annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+            if not models:
+                return []
+            model = models[0]
+    return list(model.model_fields)
+
+
+def _flatten(note: Any) -> list[Any]:
+    args = getattr(note, "__args__", None)
+    return [x for a in args for x in _flatten(a)] if args else [note]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of params.yaml, for editors."""
+    return Params.model_json_schema()

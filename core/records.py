@@ -1,0 +1,183 @@
+"""The records that travel between stages, and the Arrow schema of every table: the only module that names a column."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+REASONS = {
+    "bad_language": "the language tag is not a BCP-47 tag",
+    "bad_name": "a name in the index is not safe to use as a file name",
+    "missing_file": "the index names a file that is not there",
+    "decode_error": "the media file cannot be decoded",
+    "no_video": "the file has no video stream",
+    "no_audio": "the file has no audio stream",
+    "no_frames": "no frame could be decoded",
+    "no_speech": "no speech was found",
+    "too_short": "shorter than the minimum length",
+    "no_face": "no face was found",
+    "face_lost": "the face is not seen in enough of the frames",
+    "face_too_small": "the face is smaller than the minimum",
+    "no_mesh": "no landmarks fit the face, so no aligned view can be cut",
+    "silent_face": "the face does not speak",
+    "no_partner": "no other clip of this kind to take the audio from",
+    "timeout": "took longer than the limit for one item",
+    "worker_died": "the process that worked on it died twice",
+    "generated": "generated video is scored, never trained on",
+    "other_corpus": "of a language that no training set or test asks for",
+}
+
+
+class Reject(Exception):
+    """Raised when one item cannot be used: carries a reason code (see REASONS) and a detail for a person to read."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        if reason not in REASONS:
+            raise ValueError(f"unknown reject reason {reason!r}; add it to core.records.REASONS")
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+    def __reduce__(self):
+        return Reject, (self.reason, self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a corpus is: shown in reports, and what a person must know before using it."""
+
+    name: str
+    title: str
+    languages: tuple[str, ...]
+    licence: str
+    terms: str
+    consent: str
+    citation: str
+    provenance: str
+    access: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One recording as an index names it. `id` is safe as a file name and unique in its corpus and language."""
+
+    id: str
+    corpus: str
+    language: str
+    speaker: str | None
+    kind: str = "real"
+    source: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One index entry that never became an item."""
+
+    id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Where an item's media file lies, and its exact truth where the corpus knows it."""
+
+    path: Path
+    truth: dict[str, Any] | None = None
+
+
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def cluster_of(speaker: str | None, recording_id: str) -> str:
+    """The statistical cluster of a clip: its speaker, or its recording where the speaker is unknown."""
+    return f"speaker:{speaker}" if speaker is not None else f"recording:{recording_id}"
+
+
+def _who() -> list[tuple[str, str]]:
+    return [("corpus", "string"), ("language", "string"), ("speaker", "string"), ("cluster", "string"), ("kind", "string")]
+
+
+# name -> column -> Arrow type. Arrays travel as little-endian bytes; the comment gives dtype and shape.
+_TABLES: dict[str, list[tuple[str, str]]] = {
+    "recordings": [("recording_id", "string"), *_who(), ("file", "string"), ("source", "string"), ("bytes", "int64"),
+                   ("sha256", "string"), ("extra", "string")],  # extra: JSON object, keys sorted
+    "truth": [("recording_id", "string"), ("language", "string"),
+              ("phonemes", "list<struct<symbol: string, viseme: string, start_s: double, end_s: double>>"),
+              ("speech", "list<struct<start_s: double, end_s: double>>"),
+              ("gap", "binary"),  # float32 (T,): inner lip gap over eye distance
+              ("width", "binary"),  # float32 (T,)
+              ("points", "binary"),  # float32 (T, K, 2) pixels
+              ("point_indices", "list<int32>"), ("audio_late_ms", "double"), ("voice", "string")],
+    "clips": [("clip_id", "string"), ("recording_id", "string"), *_who(), ("file", "string"), ("start_frame", "int32"),
+              ("n_frames", "int32"), ("n_samples", "int32"), ("width", "int32"), ("height", "int32"),
+              ("speech", "list<struct<start_s: double, end_s: double>>"), ("speech_s", "double"), ("loudness_db", "double"),
+              ("audio", "binary")],  # FLAC, int16 mono 16 kHz
+    "tracks": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("file", "string"),
+               ("start_frame", "int32"), ("n_frames", "int32"), ("track_index", "int32"), ("face_share", "double"), ("mesh_share", "double"),
+               ("face_px", "double"), ("finder", "string"), ("landmarker", "string"),
+               ("boxes", "binary"),  # float32 (T, 4) x0 y0 x1 y1
+               ("landmarks", "binary"),  # int16 (T, 468, 2): (point - box centre) / landmark_unit
+               ("landmark_unit", "double"),
+               ("meshed", "binary")],  # uint8 (T,): 1 where the mesh was seen, 0 where it was interpolated
+    "views": [("track_id", "string"), ("clip_id", "string"), ("language", "string"), ("cluster", "string"), ("view", "string"),
+              ("height", "int32"), ("width", "int32"), ("n_frames", "int32"),
+              ("transforms", "binary"),  # float32 (T, 2, 3): source pixels -> view pixels
+              ("frames", "list<binary>")],  # JPEG per frame
+    "features": [("track_id", "string"), ("clip_id", "string"), ("language", "string"), ("cluster", "string"), ("n_frames", "int32"),
+                 ("n_samples", "int32"),
+                 ("mel", "binary"),  # float32 (n, 80), time first
+                 ("mfcc_syncnet", "binary"),  # float32 (4F-1, 13)
+                 ("mfcc_speech2vid", "binary")],  # float32 (n, 12)
+    "splits": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("n_frames", "int32"),
+               ("split", "string"), ("fold", "string")],
+    "generated": [("generated_id", "string"), ("track_id", "string"), ("clip_id", "string"), *_who(), ("system", "string"),
+                  ("training", "string"), ("training_languages", "list<string>"), ("condition", "string"),
+                  ("audio_clip_id", "string"), ("audio_language", "string"), ("n_frames", "int32"), ("sample", "int32"),
+                  ("video", "binary"),  # H.264 mp4 of the whole source frames with the face pasted back; null: the source itself
+                  ("video_of", "string")],  # generated_id whose video this row shares (its audio differs); null: its own
+    "scores": [("generated_id", "string"), ("track_id", "string"), ("clip_id", "string"), *_who(), ("system", "string"),
+               ("training", "string"), ("training_languages", "list<string>"), ("condition", "string"), ("audio_clip_id", "string"),
+               ("audio_language", "string"), ("n_frames", "int32"), ("sample", "int32"), ("protocol", "string"),
+               ("expert", "string"), ("expert_sha256", "string"), ("finder", "string"), ("loudness_db", "double"),
+               ("lse_d", "double"), ("lse_c", "double"), ("offset_frames", "int32"), ("n_windows", "int32"),
+               ("mean_dist", "list<double>"), ("ssim", "double"), ("psnr", "double"), ("landmark_distance", "double"),
+               ("opening_correlation", "double"), ("truth_opening_correlation", "double"),
+               ("null_reasons", "list<struct<metric: string, reason: string>>")],
+    "rejects": [("item_id", "string"), ("corpus", "string"), ("language", "string"), ("speaker", "string"), ("stage", "string"),
+                ("reason", "string"), ("detail", "string")],
+    "items": [("item_id", "string"), ("language", "string"), ("digest", "string"), ("status", "string"),
+              ("counts", "list<int32>")],  # rows of each table of the stage, in the order of stats.json, the rejects last
+}
+
+
+def schema(table: str) -> pa.Schema:
+    """The Arrow schema of one table, column order as stored. KeyError for a table that does not exist."""
+    import pyarrow as pa
+
+    simple = {"string": pa.string(), "int32": pa.int32(), "int64": pa.int64(), "double": pa.float64(), "binary": pa.binary(),
+              "list<string>": pa.list_(pa.string()), "list<int32>": pa.list_(pa.int32()), "list<double>": pa.list_(pa.float64()),
+              "list<binary>": pa.list_(pa.binary())}
+
+    def parse(kind: str) -> pa.DataType:
+        if kind in simple:
+            return simple[kind]
+        fields = kind.removeprefix("list<struct<").removesuffix(">>").split(", ")
+        return pa.list_(pa.struct([(name, simple[of]) for name, of in (f.split(": ") for f in fields)]))
+
+    return pa.schema([(name, parse(kind)) for name, kind in _TABLES[table]])
+
+
+def columns(table: str) -> list[str]:
+    """The column names of one table, in stored order."""
+    return [name for name, _ in _TABLES[table]]
+
+
+def carry(row: dict[str, Any], table: str) -> dict[str, Any]:
+    """The columns of `row` that `table` has too: how identity columns travel from stage to stage without being listed again."""
+    return {name: row[name] for name in columns(table) if name in row}

@@ -1,0 +1,190 @@
+"""Tables on disk: Parquet shards by hash of the item, an Arrow file for image frames, and small JSON, all written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.records import schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Image frames are read at random, so their table is an uncompressed Arrow file that can be memory-mapped.
+ARROW_TABLES = {"views"}
+
+
+def shard_of(item_id: str, n_shards: int) -> int:
+    """The shard an item belongs to, from its id alone, so that adding an item moves no other."""
+    return int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest(), "big") % n_shards
+
+
+def shard_path(folder: Path, table: str, shard: int) -> Path:
+    """Where one shard of one table lies."""
+    return Path(folder) / table / f"shard-{shard:03d}.{'arrow' if table in ARROW_TABLES else 'parquet'}"
+
+
+def atomic_write(path: Path, write) -> None:
+    """Calls write(temp_path), then puts the file in place: readers see the old file or the whole new one, also after a crash."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    try:
+        write(Path(temp))
+        with open(temp, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temp, 0o644)
+        os.replace(temp, path)
+    except BaseException:
+        Path(temp).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` to `path` atomically."""
+    atomic_write(path, lambda temp: temp.write_bytes(data))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as JSON with sorted keys, atomically. Floats must be finite: a missing number is null, never NaN."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. ValueError names the file when it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: damaged JSON ({error}); delete it and run the stage again") from error
+
+
+def write_table(path: Path, rows: list[dict[str, Any]] | pa.Table, table: str) -> None:
+    """Writes rows as one shard with the schema of `table`: the same rows give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema(table))
+    data = data.select(schema(table).names).cast(schema(table)).combine_chunks()
+
+    def write(temp: Path) -> None:
+        if path.suffix == ".arrow":
+            # One batch per row: a reader maps just the clip it wants.
+            with pa.OSFile(str(temp), "wb") as sink, pa.ipc.new_file(sink, data.schema) as writer:
+                for i in range(data.num_rows):
+                    writer.write_table(data.slice(i, 1))
+        else:
+            pq.write_table(data, temp, compression="zstd", row_group_size=1024, store_schema=True, write_statistics=False)
+
+    path = Path(path)
+    atomic_write(path, write)
+
+
+def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """One shard as an Arrow table. ValueError names the file when it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if Path(path).suffix == ".arrow":
+            with pa.memory_map(str(path)) as source:
+                data = pa.ipc.open_file(source).read_all()
+            return data.select(columns) if columns else data
+        return pq.ParquetFile(path).read(columns=columns)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a readable shard ({error}); delete its folder and run the stage again") from error
+
+
+def read_table(folder: Path, table: str, columns: list[str] | None = None) -> pa.Table:
+    """All shards of one table of a stage's output folder, in shard order. FileNotFoundError says which stage to run."""
+    import pyarrow as pa
+
+    paths = sorted((Path(folder) / table).glob("shard-*"))
+    if not paths:
+        raise FileNotFoundError(f"{folder}: no table {table!r} here; build it first (`babelface plan` says what is missing)")
+    tables = [read_shard(path, columns) for path in paths]
+    return pa.concat_tables(tables)
+
+
+def read_rows(folder: Path, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of one table as dicts, in shard order."""
+    return read_table(folder, table, columns).to_pylist()
+
+
+def pack(array: np.ndarray) -> bytes:
+    """The bytes of an array, little-endian, C order: the columns' comments in core.records give dtype and shape."""
+    array = np.ascontiguousarray(array)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def unpack(data: bytes, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The array that `pack` made bytes of (read-only)."""
+    return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+class ViewStore:
+    """Random access to the stored views of one crop folder: only the frames asked for are decoded."""
+
+    def __init__(self, folder: Path):
+        import pyarrow as pa
+
+        self._rows: dict[tuple[str, str], tuple[Any, int]] = {}
+        paths = sorted((Path(folder) / "views").glob("shard-*.arrow"))
+        if not paths:
+            raise FileNotFoundError(f"{folder}: no views here; run the crop stage first")
+        for path in paths:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            for i in range(reader.num_record_batches):
+                batch = reader.get_batch(i)
+                self._rows[batch["track_id"][0].as_py(), batch["view"][0].as_py()] = (batch, 0)
+
+    def ids(self, view: str) -> list[str]:
+        """The track ids that have `view`, sorted."""
+        return sorted(track for track, name in self._rows if name == view)
+
+    def row(self, track_id: str, view: str) -> dict[str, Any]:
+        """height, width and n_frames of one stored view."""
+        batch, i = self._batch(track_id, view)
+        return {name: batch[name][i].as_py() for name in ("track_id", "clip_id", "language", "cluster", "view", "height", "width", "n_frames")}
+
+    def frames(self, track_id: str, view: str, start: int, stop: int) -> np.ndarray:
+        """uint8 (stop - start, H, W, 3) RGB. IndexError outside the track."""
+        from core.media import decode_jpeg
+
+        batch, i = self._batch(track_id, view)
+        cells = batch["frames"][i].values
+        if not 0 <= start < stop <= len(cells):
+            raise IndexError(f"{track_id} {view}: frames {start}:{stop} of {len(cells)}")
+        return np.stack([decode_jpeg(memoryview(cells[f].as_buffer())) for f in range(start, stop)])
+
+    def transforms(self, track_id: str, view: str) -> np.ndarray:
+        """float32 (T, 2, 3): source pixels to view pixels."""
+        batch, i = self._batch(track_id, view)
+        return unpack(batch["transforms"][i].as_py(), np.float32, (-1, 2, 3))
+
+    def _batch(self, track_id: str, view: str) -> tuple[Any, int]:
+        try:
+            return self._rows[track_id, view]
+        except KeyError:
+            raise KeyError(f"no view {view!r} of track {track_id!r} is stored here; is it in crop.store?") from None
+
+
+def grouped(rows: Iterable[dict[str, Any]], key: str) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """Rows by the value of one column, values sorted, rows in their order."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row[key], []).append(row)
+    yield from sorted(found.items())

@@ -1,0 +1,116 @@
+"""What every stage command shares: arguments, one writer per output, an end when its parent ends, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.params import Params, ParamsError, load_params
+from core.records import Reject
+from core.workers import WorkerError
+
+LOCKS = Path(".babelface/locks")
+WAIT_FOR_LOCK_S = 60
+
+
+class UserError(Exception):
+    """Something the user can mend: printed without a traceback, exit status 2."""
+
+
+def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | None = None, doc: str | None = None) -> int:
+    """Runs `main(instance, params)` for `python -m stages.STAGE INSTANCE` and returns the exit status."""
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=(doc or "").strip(), epilog="Run from the project's root. "
+                                     "`babelface plan` lists the instances; `dvc repro` and `babelface build` call this for you.",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("instance", metavar="INSTANCE", help="one instance of this stage, such as synthetic-en")
+    args = parser.parse_args(argv)
+    follow_dvc()
+    try:
+        params = load_params()
+        with only_writer(stage, args.instance):
+            main(args.instance, params)
+    except (UserError, ParamsError, FileNotFoundError) as error:
+        print(f"{stage} {args.instance}: {error}", file=sys.stderr)
+        return 2
+    except Reject as reject:
+        print(f"{stage} {args.instance}: {reject.reason}: {reject.detail}", file=sys.stderr)
+        return 2
+    except WorkerError as error:
+        print(f"{stage} {args.instance}: this is a bug, not a bad clip:\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{stage} {args.instance}: interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+class only_writer:  # noqa: N801
+    """Holds the lock on one stage instance's output. The lock goes with the process, however it ends."""
+
+    def __init__(self, stage: str, instance: str):
+        import filelock
+
+        LOCKS.mkdir(parents=True, exist_ok=True)
+        self._path = LOCKS / f"{stage}-{instance}.lock"
+        self._lock, self._timeout = filelock.FileLock(self._path), filelock.Timeout
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(timeout=WAIT_FOR_LOCK_S)
+        except self._timeout:
+            raise UserError(f"another process has been writing this output for {WAIT_FOR_LOCK_S} s ({self._path}); "
+                            "wait for it, or end it and run again") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def follow_dvc(poll_s: float = 0.3) -> None:
+    """When dvc started this process, ends it as soon as that dvc is gone, so that a killed run never leaves a second writer."""
+    if "DVC_ROOT" not in os.environ:
+        return
+    import psutil
+
+    owner = next((p for p in psutil.Process().parents() if _is_dvc(p)), None)
+    if owner is None:
+        return
+
+    def watch() -> None:
+        while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(poll_s)
+        os.kill(os.getpid(), signal.SIGKILL)  # workers follow through die_with_parent
+
+    def guarded() -> None:
+        try:
+            watch()
+        except psutil.NoSuchProcess:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=guarded, daemon=True).start()
+
+
+def _is_dvc(process: Any) -> bool:
+    try:
+        words = process.cmdline()
+    except Exception:  # noqa: BLE001  a process that vanished or is not ours is not our dvc
+        return False
+    return any(Path(w).name == "dvc" for w in words[:3]) or ("-m" in words[:3] and "dvc" in words[:4])
+
+
+def out_folder(stage: str, instance: str) -> Path:
+    """Where a stage instance's output lies: data/<stage>/<instance>."""
+    return Path("data") / stage / instance
+
+
+def seal(stage: str, params: dict[str, Any], weights: dict[str, str] | None = None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fingerprint of a stage: the params it reads, the code it imports (and `extra` files), the weights it loads."""
+    from core.codehash import closure, digest
+
+    return {"params": params, "code": digest(sorted({*closure(f"stages.{stage}"), *extra})), "weights": weights or {}}

@@ -1,0 +1,91 @@
+"""Brings the recordings of one corpus and language here: rendered, linked or fetched, each hashed, with a row in the ledger.
+
+INSTANCE is a corpus and a language, such as synthetic-en. Output: data/download/INSTANCE with media/, the tables recordings
+and truth (where the corpus knows it), and a reject for every index entry that could not be had.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.codehash import closure
+from core.digest import digest_file, digest_of
+from core.executor import Work, run_stage
+from core.params import Params
+from core.records import Item, Reject, cluster_of
+from core.stage import run_cli, seal
+
+# They decide which items there are, not what one item holds: its digest does.
+SELECTS = ("languages", "speakers", "clips_per_speaker", "path")
+
+
+def main(instance: str, params: Params) -> dict[str, Any]:
+    """The stats of one finished download."""
+    from corpora.registry import open_corpus
+
+    who = params.instance(instance)
+    corpus = params.corpora[who.corpus]
+    adapter = open_corpus(corpus.adapter)
+    config = corpus.model_dump(mode="json") | {
+        "name": who.corpus, "languages": {t: entry.model_dump(mode="json", exclude_defaults=True) for t, entry in corpus.languages.items()}}
+    items, refused = adapter.items(config, who.language)
+    files = adapter.sources(config, who.language) if hasattr(adapter, "sources") else []
+    work = []
+    for item in items:
+        row = {"corpus": who.corpus, "language": who.language, "speaker": item.speaker}
+        source = Path(config["path"]) / item.source if config.get("path") and item.source else None
+        content = digest_file(source) if source is not None and source.is_file() else None
+        payload = {"item": item, "language": who.language, "corpus": who.corpus}
+        work.append(Work(item.id, digest_of([item.id, item.speaker, item.kind, item.source, item.extra, content]), payload, row))
+    rejected = [({"item_id": r.id, "corpus": who.corpus, "language": who.language, "speaker": None}, r.reason, r.detail) for r in refused]
+    language = corpus.languages[who.language]
+    fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language.model_dump(mode="json")}
+    mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
+    return run_stage("download", instance, work, "stages.download:Mapper", config={"adapter": corpus.adapter, "corpus": config},
+                     tables=("recordings", "truth"), fingerprint=mark, n_shards=params.shards, workers=params.executor.workers,
+                     timeout_s=params.executor.timeout_s, rejected=rejected, files="recordings")
+
+
+class Mapper:
+    """Fetches one item and describes the file it became."""
+
+    def __init__(self, config: dict[str, Any]):
+        from corpora.registry import open_corpus
+
+        self._adapter, self._corpus, self._folder = open_corpus(config["adapter"]), config["corpus"], Path(config["files"])
+
+    def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        from core import media
+
+        item: Item = payload["item"]
+        fetched = self._adapter.fetch(item, self._corpus, self._folder)
+        info = media.probe(fetched.path)
+        if not info.has_video:
+            raise Reject("no_video", f"{item.source or item.id}: no video stream")
+        if not info.has_audio:
+            raise Reject("no_audio", f"{item.source or item.id}: no audio stream")
+        row = {"recording_id": item.id, "corpus": payload["corpus"], "language": payload["language"], "speaker": item.speaker,
+               "cluster": cluster_of(item.speaker, item.id), "kind": item.kind, "file": fetched.path.name, "source": item.source,
+               "bytes": fetched.path.stat().st_size, "sha256": digest_file(fetched.path),
+               "extra": json.dumps(item.extra, sort_keys=True, ensure_ascii=False)}
+        truth = [truth_row(item.id, payload["language"], fetched.truth)] if fetched.truth else []
+        return {"recordings": [row], "truth": truth}
+
+
+def truth_row(recording_id: str, language: str, truth: dict[str, Any]) -> dict[str, Any]:
+    """A row of the truth table from what a corpus knows of a recording."""
+    import numpy as np
+
+    from core.shards import pack
+
+    return {"recording_id": recording_id, "language": language, "phonemes": truth["phonemes"],
+            "speech": [{"start_s": a, "end_s": b} for a, b in truth["speech"]], "gap": pack(np.asarray(truth["gap"], np.float32)),
+            "width": pack(np.asarray(truth["width"], np.float32)), "points": pack(np.asarray(truth["points"], np.float32)),
+            "point_indices": list(truth["point_indices"]), "audio_late_ms": float(truth["audio_late_ms"]), "voice": truth["voice"]}
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli("download", main, doc=__doc__))

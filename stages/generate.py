@@ -1,0 +1,232 @@
+"""Makes the videos that are scored: one trained system over all test clips and conditions, or the controls.
+
+INSTANCE is a key of train.systems in params.yaml, or `controls`. Conditions of a system: self (the clip's own sound), cross-audio
+(another clip of its language), cross-language (a clip of another language), and `shuffled`: the video of self beside another clip's
+sound. Controls: the real video, the real video beside another clip's sound, and the first frame standing still. The face is generated
+in the system's view and pasted back into the source frames, because that is what is scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.digest import digest_of
+from core.executor import Work, run_stage
+from core.params import Params, suggest
+from core.records import Reject, carry
+from core.shards import read_json, read_rows, unpack
+from core.stage import UserError, out_folder, run_cli, seal
+from core.timing import n_samples_for_frames
+
+CONTROLS = "controls"
+FEATURE_COLUMNS = {"mfcc_syncnet": 13, "mfcc_speech2vid": 12, "mel": 80}
+TRACK_COLUMNS = ["track_id", "clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file", "start_frame",
+                 "n_frames", "boxes", "landmarks", "landmark_unit", "meshed"]
+
+
+def main(name: str, params: Params) -> dict[str, Any]:
+    """The stats of one finished generation: one item per test track, several rows per item."""
+    if name != CONTROLS and name not in params.train.systems:
+        raise UserError(f"generate has no {name!r}{suggest(name, [*params.train.systems, CONTROLS])}")
+    tracks, beyond = test_tracks(params)
+    card = None if name == CONTROLS else read_json(out_folder("train", name) / "card.json")
+    wanted = _wanted(params, name)
+    partners = {t["track_id"]: {c: partner(t, tracks, c, params.generate.seed) for c in wanted if c != "self"} for t in tracks}
+    sound = _sound(params, tracks, None if card is None else card["feature"])
+    sha = {(i.corpus, i.language, r["recording_id"]): r["sha256"] for i in params.instances()
+           for r in read_rows(out_folder("download", i.name), "recordings", ["recording_id", "sha256"])}
+    work = []
+    for track in tracks:
+        chosen = {c: p for c, p in partners[track["track_id"]].items() if p is not None}
+        clips = {c: {k: p[k] for k in ("clip_id", "language", "n_frames")} | sound[p["track_id"]]
+                 for c, p in (chosen | {"self": track}).items()}
+        payload = {"track": track, "sounds": clips, "instance": f"{track['corpus']}-{track['language']}"}
+        shown = [track, sha[track["corpus"], track["language"], track["recording_id"]], clips]
+        work.append(Work(track["track_id"], digest_of(shown), payload, track))
+    fixed = {"name": name, "wanted": wanted, "crf": params.generate.crf, "feather_px": params.generate.paste_feather_px,
+             "samples": params.generate.samples, "seed": params.generate.seed, "threads": params.executor.codec_threads}
+    extra: tuple[str, ...] = ()
+    if card is not None:
+        view = params.crop.views[card["view"]].model_dump()
+        fixed |= {"view": view, "torch_threads": params.train.torch_threads}
+        extra = (card["class"].partition(":")[0].replace(".", "/") + ".py",)
+    config = fixed | {"downloads": str(Path("data") / "download"), "model": str(out_folder("train", name))}
+    return run_stage("generate", name, work, "stages.generate:Mapper", config=config, tables=("generated",),
+                     fingerprint=seal("generate", fixed, weights={} if card is None else {name: card["sha256"]}, extra=extra),
+                     n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s, rejected=beyond)
+
+
+def _wanted(params: Params, name: str) -> list[str]:
+    """The conditions of this instance. Every system has its shuffled row: the control of its own score."""
+    if name == CONTROLS:
+        return ["self", *(c for c in ("shuffled", "still") if c in params.generate.controls)]
+    return [*params.generate.conditions, "shuffled"]
+
+
+def test_tracks(params: Params) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], str, str]]]:
+    """(rows of the tracks to generate for, the test tracks left out with a reason), sorted by track.
+
+    At most generate.clips_per_speaker of each speaker and language; which ones is decided by a hash, not by their order.
+    """
+    of = {r["track_id"]: r for r in read_rows(out_folder("split", "all"), "splits") if r["split"] == "test"}
+    rows = [row | {"fold": of[row["track_id"]]["fold"]} for i in params.instances()
+            for row in read_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS) if row["track_id"] in of]
+    by_speaker: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda r: _lot(params.generate.seed, "clip", r["track_id"])):
+        by_speaker.setdefault((row["corpus"], row["language"], row["cluster"]), []).append(row)
+    limit = params.generate.clips_per_speaker
+    chosen = sorted((r for some in by_speaker.values() for r in some[:limit]), key=lambda r: r["track_id"])
+    if not chosen:
+        raise UserError("no test track; see data/split/all/stats.json, and change split.test_share or corpora.*.speakers")
+    beyond = [({"item_id": r["track_id"], **{k: r[k] for k in ("corpus", "language", "speaker")}}, "beyond_limit",
+               f"generate.clips_per_speaker is {limit}") for some in by_speaker.values() for r in some[limit:]]
+    return chosen, sorted(beyond, key=lambda b: b[0]["item_id"])
+
+
+def partner(track: dict[str, Any], tracks: list[dict[str, Any]], condition: str, seed: int) -> dict[str, Any] | None:
+    """The test track whose sound `track` gets in a condition, or None where there is none.
+
+    Same language for cross-audio and shuffled, another one that is not planted for cross-language; never the same recording.
+    Tracks at least as long come first, then longer before shorter; a seeded hash decides between equals, so that another
+    clip in the corpus changes the partner of few.
+    """
+    if condition == "still":
+        return None
+
+    def fits(other: dict[str, Any]) -> bool:
+        if other["recording_id"] == track["recording_id"] and other["language"] == track["language"]:
+            return False
+        if condition == "cross-language":
+            return other["language"] != track["language"] and other["fold"] != "planted"
+        return other["language"] == track["language"] and other["corpus"] == track["corpus"]
+
+    def rank(other: dict[str, Any]) -> tuple[int, str]:
+        return -min(other["n_frames"], track["n_frames"]), _lot(seed, condition, track["track_id"], other["track_id"])
+
+    return min(filter(fits, tracks), key=rank, default=None)
+
+
+def _lot(seed: int, *words: str) -> str:
+    return hashlib.sha256("/".join([str(seed), *words]).encode()).hexdigest()
+
+
+def _sound(params: Params, tracks: list[dict[str, Any]], feature: str | None) -> dict[str, dict[str, Any]]:
+    """track id -> its clip's FLAC bytes, and its audio feature where a system is driven by one."""
+    clip_of = {t["track_id"]: (t["corpus"], t["language"], t["clip_id"]) for t in tracks}
+    flac, features = {}, {}
+    for i in params.instances():
+        for row in read_rows(out_folder("segment", i.name), "clips", ["clip_id", "audio"]):
+            flac[i.corpus, i.language, row["clip_id"]] = row["audio"]
+        if feature is not None:
+            for row in read_rows(out_folder("features", i.name), "features", ["track_id", feature]):
+                features[row["track_id"]] = row[feature]
+    return {t: {"audio": flac[key], "feature": features.get(t)} for t, key in clip_of.items()}
+
+
+class Mapper:
+    """All rows of one test track."""
+
+    def __init__(self, config: dict[str, Any]):
+        self._c = config
+        if config["name"] == CONTROLS:
+            return
+        import torch
+
+        from core.views import ViewTemplate
+        from models.systems.base import make_system
+
+        torch.set_num_threads(config["torch_threads"])
+        self._card = read_json(Path(config["model"]) / "card.json")
+        self._template = ViewTemplate(**config["view"])
+        self._system = make_system(self._card["class"].partition(":")[0].rpartition(".")[2], **self._card["options"])
+        self._system.load_state_dict(torch.load(Path(config["model"]) / "model.pt", map_location="cpu", weights_only=True))
+        self._system.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+    def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        from core import media
+
+        track = payload["track"]
+        frames = list(media.read_frames(Path(self._c["downloads"]) / payload["instance"] / "media" / track["file"],
+                                        start=track["start_frame"], stop=track["start_frame"] + track["n_frames"],
+                                        threads=self._c["threads"]))
+        if len(frames) != track["n_frames"]:
+            raise Reject("no_frames", f"{track['track_id']}: {len(frames)} of {track['n_frames']} frames could be read; rebuild the track stage")
+        rows = self._controls(track, payload["sounds"], frames) if self._c["name"] == CONTROLS else self._made(track, payload["sounds"], frames)
+        return {"generated": rows}
+
+    def _controls(self, track: dict[str, Any], sounds: dict[str, Any], frames: list[np.ndarray]) -> list[dict[str, Any]]:
+        rows = [self._row(track, "real", "self", sounds["self"])]
+        if "shuffled" in sounds:
+            rows.append(self._row(track, "real", "shuffled", sounds["shuffled"]))
+        if "still" in self._c["wanted"]:
+            video = self._encode([frames[0]] * len(frames), sounds["self"])
+            rows.append(self._row(track, "still", "self", sounds["self"], video=video))
+        return rows
+
+    def _made(self, track: dict[str, Any], sounds: dict[str, Any], frames: list[np.ndarray]) -> list[dict[str, Any]]:
+        from core.tracks import load_track
+        from core.views import view_transforms
+
+        face = load_track(track)
+        moves = view_transforms(self._template, face.boxes, face.landmarks)
+        rows = []
+        for condition in [c for c in self._c["wanted"] if c in sounds and c != "shuffled"]:
+            sound = sounds[condition]
+            n_frames = min(track["n_frames"], sound["n_frames"])
+            for sample in range(self._c["samples"] if self._system.spec.sampled else 1):
+                video = self._encode(self.generate(frames[:n_frames], moves, sound, frames, sample), sound)
+                rows.append(self._row(track, self._c["name"], condition, sound, sample=sample, video=video))
+                if condition == "self" and "shuffled" in sounds:
+                    rows.append(self._row(track, self._c["name"], "shuffled", sounds["shuffled"], sample=sample,
+                                          video_of=rows[-1]["generated_id"]))
+        return rows
+
+    def generate(self, targets: list[np.ndarray], moves: np.ndarray, sound: dict[str, Any], every: list[np.ndarray], sample: int):
+        """Whole source frames with the generated face pasted in. Stills come from the whole clip, at fixed places (spread_stills).
+
+        The stills show the speaker's true mouth at other moments, and the same ones serve all frames and all conditions, so they
+        cannot tell the system which mouth belongs to a frame.
+        """
+        from core.views import paste
+        from models.systems.base import Inputs
+        from models.windows import cut_windows, spread_stills
+
+        spec, n_frames = self._system.spec, len(targets)
+        cut = lambda f: self._template.cut(every[f], moves[f])  # noqa: E731
+        audio = None
+        if spec.feature is not None:
+            audio = unpack(sound["feature"], np.float32, (-1, FEATURE_COLUMNS[spec.feature]))
+            audio = audio if spec.window is None else cut_windows(audio, spec.window, np.arange(n_frames))
+        shown = {"stills": spread_stills(len(every), spec.n_stills), "first": [0]}.get(spec.image)
+        views = np.stack([cut(f) for f in range(n_frames)]) if spec.image == "source" or "video" in spec.drive else None
+        made = self._system.generate(Inputs(n_frames, audio=audio, stills=None if shown is None else np.stack([cut(int(f)) for f in shown]),
+                                            source=views, driver=views, seed=self._c["seed"] + sample))
+        top, left = self._system.margin
+        shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)  # view pixels to pixels of the generated face
+        for f, (frame, face) in enumerate(zip(targets, made, strict=True)):
+            yield paste(frame, face, (shift @ np.vstack([moves[f], [0, 0, 1]]))[:2], mask="feather", feather_px=self._c["feather_px"])
+
+    def _encode(self, frames: Any, sound: dict[str, Any]) -> bytes:
+        from core import media
+
+        frames = list(frames)
+        samples = media.decode_flac(sound["audio"])[:n_samples_for_frames(len(frames))]
+        return media.encode_video(frames, crf=self._c["crf"], audio=samples)
+
+    def _row(self, track: dict[str, Any], system: str, condition: str, sound: dict[str, Any], *, sample: int = 0,
+             video: bytes | None = None, video_of: str | None = None) -> dict[str, Any]:
+        made = self._c["name"] != CONTROLS
+        return carry(track, "generated") | {
+            "generated_id": f"{track['track_id']}.{system}.{condition}.{sample}", "system": system, "condition": condition,
+            "training": self._c["name"] if made else None, "training_languages": self._card["languages"] if made else [],
+            "audio_clip_id": sound["clip_id"], "audio_language": sound["language"], "sample": sample, "video": video,
+            "video_of": video_of, "n_frames": min(track["n_frames"], sound["n_frames"])}
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli("generate", main, doc=__doc__))

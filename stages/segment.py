@@ -1,0 +1,127 @@
+"""Cuts recordings into clips: one shot, 2 to 10 s around speech, on decoded frames of a constant 25 fps.
+
+INSTANCE is a corpus and a language, such as synthetic-en. A recording that is one shot of that length stays whole. No pixel is
+stored: a clip is a stretch of its recording, and its sound, lossless.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.executor import Work, run_stage
+from core.params import Params
+from core.records import Reject, carry
+from core.shards import read_rows
+from core.stage import out_folder, run_cli, seal
+from core.timing import FPS, SAMPLES_PER_FRAME
+
+
+def main(instance: str, params: Params) -> dict[str, Any]:
+    """The stats of one finished segmentation."""
+    source = out_folder("download", instance)
+    config = params.segment.model_dump() | {"media": str(source / "media"), "threads": params.executor.codec_threads}
+    weights = {}
+    if params.segment.voice == "pyannote":
+        from core.weights import use_file
+
+        weights = {"voice": use_file(params.segment.voice_model).sha256 if Path(params.segment.voice_model or "").is_file()
+                   else str(params.segment.voice_model)}
+    work = [Work(r["recording_id"], r["sha256"] + str(r["speaker"]), r, r) for r in read_rows(source, "recordings")]
+    return run_stage("segment", instance, work, "stages.segment:Mapper", config=config, tables=("clips",),
+                     fingerprint=seal("segment", params.segment.model_dump(), weights), n_shards=params.shards,
+                     workers=params.executor.workers, timeout_s=params.executor.timeout_s)
+
+
+class Mapper:
+    """Cuts one recording."""
+
+    def __init__(self, config: dict[str, Any]):
+        from models.experts.voice import open_voice
+
+        self._c = config
+        self._voice = open_voice(config["voice"], config["voice_model"])
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        from core import audio, media
+
+        path = Path(self._c["media"]) / row["file"]
+        samples = media.read_audio(path)
+        n_frames, shots, size = find_shots(media.read_frames(path, threads=self._c["threads"]), self._c["shot_threshold"])
+        if n_frames < self._c["min_s"] * FPS:
+            raise Reject("too_short", f"{row['source'] or row['file']}: {n_frames} frames, {n_frames / FPS:.2f} s; "
+                         f"the minimum is {self._c['min_s']:g} s")
+        speech = self._voice.regions(samples)
+        spans = cut_spans(n_frames, shots, speech, self._c)
+        if not spans:
+            raise Reject("no_speech", f"{row['source'] or row['file']}: no stretch of speech of {self._c['min_s']:g} s in one shot")
+        clips = []
+        for k, (start, stop) in enumerate(spans):
+            sound = samples[start * SAMPLES_PER_FRAME:stop * SAMPLES_PER_FRAME]
+            inside = [(max(a, start / FPS) - start / FPS, min(b, stop / FPS) - start / FPS) for a, b in speech
+                      if b > start / FPS and a < stop / FPS]
+            clips.append(carry(row, "clips") | {
+                "clip_id": f"{row['recording_id']}-c{k}", "start_frame": start, "n_frames": stop - start, "n_samples": len(sound),
+                "width": size[0], "height": size[1], "speech": [{"start_s": a, "end_s": b} for a, b in inside],
+                "speech_s": float(sum(b - a for a, b in inside)), "loudness_db": audio.loudness_db(sound),
+                "audio": media.encode_flac(sound)})
+        return {"clips": clips}
+
+
+def find_shots(frames, threshold: float) -> tuple[int, list[int], tuple[int, int]]:
+    """(number of frames, first frame of every shot but the first, (width, height)) of a stream of 25 fps frames.
+
+    Shots by scenedetect's AdaptiveDetector, on frames shrunk to at most 256 pixels a side, which is what it does itself.
+    """
+    import cv2
+    from scenedetect import AdaptiveDetector, FrameTimecode
+
+    detector = AdaptiveDetector(adaptive_threshold=threshold, min_scene_len=FPS // 2)
+    cuts, n, size = [], 0, (0, 0)
+    for n, frame in enumerate(frames, start=1):  # noqa: B007
+        size = (frame.shape[1], frame.shape[0])
+        shrink = max(1.0, max(size) / 256)
+        small = cv2.resize(frame, (round(size[0] / shrink), round(size[1] / shrink)), interpolation=cv2.INTER_AREA)[..., ::-1]
+        cuts += detector.process_frame(FrameTimecode(n - 1, float(FPS)), small)
+    if n:
+        cuts += detector.post_process(FrameTimecode(n - 1, float(FPS)))
+    return n, sorted({int(c.frame_num) for c in cuts}), size
+
+
+def cut_spans(n_frames: int, shots: list[int], speech: list[tuple[float, float]], c: dict[str, Any]) -> list[tuple[int, int]]:
+    """Clips as (first frame, end frame): whole where a lone shot of fitting length speaks, else around merged, padded speech."""
+    least, most = round(c["min_s"] * FPS), round(c["max_s"] * FPS)
+    bounds = [0, *[s for s in shots if 0 < s < n_frames], n_frames]
+    if len(bounds) == 2 and n_frames <= most:
+        return [(0, n_frames)] if n_frames >= least and speech else []
+    spans = []
+    for first, end in zip(bounds, bounds[1:], strict=False):
+        inside = [(max(a, first / FPS), min(b, end / FPS)) for a, b in speech if b > first / FPS and a < end / FPS]
+        merged: list[list[float]] = []
+        for a, b in inside:
+            if merged and a - merged[-1][1] <= c["merge_gap_s"]:
+                merged[-1][1] = b
+            else:
+                merged.append([a, b])
+        for a, b in merged:
+            start = max(first, int((a - c["pad_s"]) * FPS))
+            stop = min(end, -int(-(b + c["pad_s"]) * FPS // 1))
+            spans += [s for s in _split(start, stop, inside, most) if s[1] - s[0] >= least]
+    # Padding must not make two clips share frames.
+    return [(max(a, spans[k - 1][1] if k else 0), b) for k, (a, b) in enumerate(spans)
+            if b - max(a, spans[k - 1][1] if k else 0) >= least]
+
+
+def _split(start: int, stop: int, speech: list[tuple[float, float]], most: int) -> list[tuple[int, int]]:
+    """A stretch cut at its longest pause, again and again, until no part is longer than `most` frames."""
+    if stop - start <= most:
+        return [(start, stop)]
+    middle = [(b0 - a1, round((a1 + b0) / 2 * FPS)) for (_, a1), (b0, _) in zip(speech, speech[1:], strict=False)]
+    inner = [(gap, at) for gap, at in middle if start + FPS < at < stop - FPS]
+    at = max(inner)[1] if inner else (start + stop) // 2
+    return _split(start, at, speech, most) + _split(at, stop, speech, most)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli("segment", main, doc=__doc__))

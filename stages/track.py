@@ -1,0 +1,221 @@
+"""Finds faces and follows them: a box and 468 landmarks per frame and face, for every clip of one corpus and language.
+
+INSTANCE is a corpus and a language, such as synthetic-en. A finder looks every few frames, the mesh is fitted in the crop around
+each face on every frame. A clip with two faces gives two tracks; one with none is rejected with the reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.executor import Work, run_stage
+from core.params import Params
+from core.records import Reject, carry
+from core.shards import read_rows
+from core.stage import out_folder, run_cli, seal
+from core.tracks import N_LANDMARKS, Track, pack_track
+
+FINDERS = {"yunet": "yunet", "blazeface": "blazeface"}
+START_SCORE = {"yunet": 0.6, "blazeface": 0.5}
+KEEP_SCORE = 0.3  # a face that is followed already is believed at this score
+CLOSER = 3.0  # side of the second look, in boxes
+MAX_GAP = 25  # frames without a sighting that are interpolated, as in SyncNet's pipeline
+MESHES = {"mediapipe": "face_landmarker", "opencv": "mesh"}
+
+
+def main(instance: str, params: Params) -> dict[str, Any]:
+    """The stats of one finished tracking."""
+    from core.choose import choose
+
+    finder, finder_file = choose(params.track.finder, FINDERS)
+    mesh, mesh_file = choose(params.track.landmarker, MESHES)
+    weights = {"finder": f"{finder}:{finder_file.sha256}", "landmarker": f"{mesh}:{mesh_file.sha256}"}
+    config = params.track.model_dump() | {"media": str(out_folder("download", instance) / "media"), "threads": params.executor.codec_threads,
+                                          "finder": (finder, str(finder_file.path)), "mesh": (mesh, str(mesh_file.path)), "names": weights}
+    columns = ["clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file", "start_frame", "n_frames"]
+    sha = {r["recording_id"]: r["sha256"] for r in read_rows(out_folder("download", instance), "recordings", ["recording_id", "sha256"])}
+    work = [Work(r["clip_id"], f"{sha[r['recording_id']]}:{sorted(r.items(), key=str)}", r, r)
+            for r in read_rows(out_folder("segment", instance), "clips", columns)]
+    return run_stage("track", instance, work, "stages.track:Mapper", config=config, tables=("tracks",),
+                     fingerprint=seal("track", params.track.model_dump(), weights), n_shards=params.shards,
+                     workers=params.executor.workers, timeout_s=params.executor.timeout_s)
+
+
+class Mapper:
+    """Tracks every face of one clip."""
+
+    def __init__(self, config: dict[str, Any]):
+        from models.experts.finder import open_finder
+        from models.experts.landmarks import open_landmarker
+
+        self._c = config
+        self._finder = open_finder(Path(config["finder"][1]), config["finder"][0], score=KEEP_SCORE)
+        self._mesh = open_landmarker(Path(config["mesh"][1]), config["mesh"][0])
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        from core import media
+
+        frames = media.read_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
+                                   stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
+        faces, n_frames = follow(frames, self._finder, self._mesh, every=self._c["every"], iou_least=self._c["iou"],
+                                 start_score=START_SCORE[self._c["finder"][0]])
+        if n_frames != row["n_frames"]:
+            raise Reject("decode_error", f"{row['file']}: {n_frames} of {row['n_frames']} frames decoded")
+        if not faces:
+            raise Reject("no_face", f"{row['clip_id']}: no face found in {n_frames} frames")
+        large = [f for f in faces if f.side() >= self._c["min_face_px"]]
+        if not large:
+            raise Reject("face_too_small", f"{row['clip_id']}: the largest face is {max(f.side() for f in faces):.0f} pixels; "
+                         f"the minimum is {self._c['min_face_px']:g}")
+        steady = [f for f in large if len(f.covered()) / n_frames >= self._c["min_face_share"]]
+        if not steady:
+            best = max(len(f.covered()) for f in large)
+            raise Reject("face_lost", f"{row['clip_id']}: the steadiest face is seen in {best} of {n_frames} frames; "
+                         f"the least share is {self._c['min_face_share']:g}")
+        # From left to right, so that the order does not depend on which was found first.
+        steady.sort(key=lambda f: float(np.median([b[0] for b in f.boxes.values()])))
+        rows = []
+        for k, face in enumerate(steady):
+            track = face.track(n_frames, self._c["smooth_frames"])
+            rows.append(carry(row, "tracks") | pack_track(track) | {
+                "track_id": f"{row['clip_id']}-t{k}", "track_index": k, "face_share": len(face.covered()) / n_frames,
+                "mesh_share": float(track.meshed.mean()), "face_px": face.side(),
+                "finder": self._c["names"]["finder"], "landmarker": self._c["names"]["landmarker"]})
+        return {"tracks": rows}
+
+
+class Face:
+    """One face while it is followed: boxes and mesh points by frame."""
+
+    def __init__(self, frame: int, box: np.ndarray):
+        self.boxes: dict[int, np.ndarray] = {frame: box}
+        self.points: dict[int, np.ndarray] = {}
+        self.here = box  # where it is believed to be
+        self._shift = np.zeros(2, np.float32)  # from the mesh's centre to the finder's box centre
+
+    def found(self, frame: int, box: np.ndarray) -> None:
+        """The finder saw it."""
+        self.boxes[frame] = self.here = box
+
+    def meshed(self, frame: int, points: np.ndarray) -> None:
+        """The mesh fitted; between two looks of the finder the box moves along with it."""
+        centre = (points.min(0) + points.max(0)) / 2
+        if frame in self.boxes or not self.points:
+            self._shift = (self.here[:2] + self.here[2:]) / 2 - centre
+        else:
+            half = (self.here[2:] - self.here[:2]) / 2
+            self.here = np.concatenate([centre + self._shift - half, centre + self._shift + half]).astype(np.float32)
+            self.boxes[frame] = self.here
+        self.points[frame] = points
+
+    def last_seen(self) -> int:
+        return max(self.boxes)
+
+    def covered(self) -> list[int]:
+        """The frames in which it was seen, and those of gaps short enough to interpolate."""
+        at = sorted(self.boxes)
+        inside = [f for a, b in zip(at, at[1:], strict=False) if b - a <= MAX_GAP for f in range(a + 1, b)]
+        return sorted({*at, *inside})
+
+    def side(self) -> float:
+        """The median of the larger side of its boxes, in pixels."""
+        return float(np.median([max(b[2] - b[0], b[3] - b[1]) for b in self.boxes.values()]))
+
+    def track(self, n_frames: int, smooth: int) -> Track:
+        """Boxes and landmarks for every frame: gaps filled linearly, landmarks smoothed over `smooth` frames. A face that was never
+        meshed gets the centre of its box for every landmark, and `meshed` says so."""
+        meshed = np.isin(np.arange(n_frames), list(self.points))
+        boxes = _fill(self.boxes, n_frames)
+        if not self.points:
+            centre = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+            return Track(boxes.astype(np.float32), np.repeat(centre, N_LANDMARKS, 1).astype(np.float32), meshed)
+        points = _fill({f: p.reshape(-1) for f, p in self.points.items()}, n_frames)
+        if smooth > 1:
+            kernel = np.convolve(np.ones((smooth + 1) // 2), np.ones(smooth + 1 - (smooth + 1) // 2))
+            pad = len(kernel) // 2
+            padded = np.pad(points, ((pad, len(kernel) - 1 - pad), (0, 0)), mode="edge")
+            points = sum(w * padded[i:i + n_frames] for i, w in enumerate(kernel / kernel.sum()))
+        return Track(boxes.astype(np.float32), points.reshape(n_frames, -1, 2).astype(np.float32), meshed)
+
+
+def _fill(known: dict[int, np.ndarray], n_frames: int) -> np.ndarray:
+    at = np.array(sorted(known))
+    values = np.stack([known[f] for f in at]).astype(np.float64)
+    where = np.interp(np.arange(n_frames), at, np.arange(len(at)))
+    low = np.floor(where).astype(int)
+    high = np.minimum(low + 1, len(at) - 1)
+    share = (where - low)[:, None]
+    return values[low] * (1 - share) + values[high] * share
+
+
+def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: float) -> tuple[list[Face], int]:
+    """(faces, number of frames) of a stream of uint8 RGB frames, one frame in memory at a time.
+
+    A face begins with a detection of at least `start_score`; weaker ones only carry on a face that is followed already.
+    """
+    faces: list[Face] = []
+    n = 0
+    for f, frame in enumerate(frames):
+        n = f + 1
+        looked = f % every == 0
+        if looked:
+            _look(finder, frame, faces, f, iou_least, start_score)
+        for face in [x for x in faces if f - x.last_seen() <= MAX_GAP]:
+            # A face whose mesh does not fit (a mask, a hand before it) is tried again at the next look only.
+            fitted_before = f - 1 in face.points or f in face.boxes
+            points = _mesh(mesh, frame, face.here) if fitted_before else None
+            if points is None and fitted_before and not looked:
+                # Just lost between two looks: the finder is asked at once, for all faces.
+                looked = True
+                _look(finder, frame, faces, f, iou_least, start_score)
+                points = _mesh(mesh, frame, face.here)
+            if points is not None:
+                face.meshed(f, points[:N_LANDMARKS])
+    return faces, n
+
+
+def _mesh(mesh, frame: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+    """The points of the face in `box`, or None. Faces in profile are only seen in a wider crop, so two of them are tried."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    for wider in (1.0, 1.8, 2.2):
+        points, _ = mesh.points(frame, np.concatenate([centre - wider * half, centre + wider * half]).astype(np.float32))
+        if points is not None and np.all(np.abs((points.min(0) + points.max(0)) / 2 - centre) <= half):
+            return points
+    return None
+
+
+def _look(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float, start_score: float) -> None:
+    """One look of the finder at the whole frame, and a closer one, at full resolution, where a face was and is not found."""
+    _match(faces, finder.find(frame), f, iou_least, start_score)
+    for face in faces:
+        if f not in face.boxes and f - face.last_seen() <= MAX_GAP:
+            side = float(max(face.here[2:] - face.here[:2])) * CLOSER
+            left, top = (max(0, int(c - side / 2)) for c in (face.here[:2] + face.here[2:]) / 2)
+            part = np.ascontiguousarray(frame[top:top + int(side), left:left + int(side)])
+            _match([face], [d.moved(left, top) for d in finder.find(part)] if part.size else [], f, iou_least, np.inf)
+
+
+def _match(faces: list[Face], found, frame: int, iou_least: float, start_score: float) -> None:
+    """Gives each face the box that overlaps it most, and makes new faces of the rest where the finder is sure."""
+    from scipy.optimize import linear_sum_assignment
+
+    from core.geometry import iou
+
+    alive = [x for x in faces if frame - x.last_seen() <= MAX_GAP]
+    overlap = iou(np.array([x.here for x in alive]).reshape(-1, 4), np.array([d.box for d in found]).reshape(-1, 4))
+    taken = set()
+    for i, j in zip(*linear_sum_assignment(-overlap), strict=True):
+        if overlap[i, j] >= iou_least:
+            alive[i].found(frame, found[j].box)
+            taken.add(j)
+    for j, detection in enumerate(found):
+        if j not in taken and detection.score >= start_score and not np.any(overlap[:, j] >= iou_least):
+            faces.append(Face(frame, np.asarray(detection.box, np.float32)))
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli("track", main, doc=__doc__))

@@ -1,0 +1,46 @@
+"""Mappers for the executor's tests: they log every call, so that a test can count what was computed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from core.records import Reject
+
+
+class Loud:
+    """One row per item. The payload says what goes wrong: sleep, die, die_once, reject or bug."""
+
+    def __init__(self, config):
+        self._log = Path(config["log"])
+
+    def __call__(self, payload):
+        with open(self._log, "a") as log:
+            log.write(payload["id"] + "\n")
+        time.sleep(payload.get("sleep", 0))
+        if payload.get("die"):
+            os._exit(9)
+        if "die_once" in payload and not Path(payload["die_once"]).exists():
+            Path(payload["die_once"]).touch()
+            os._exit(9)
+        if "reject" in payload:
+            raise Reject(payload["reject"], "asked for")
+        if payload.get("bug"):
+            raise ZeroDivisionError("a bug")
+        n = payload.get("rows", 2)
+        return {"features": [{"track_id": f"{payload['id']}-t{k}", "clip_id": payload["id"], "language": "en", "n_frames": k,
+                              "mel": payload["id"].encode() * 5} for k in range(n)]}
+
+
+class Writer:
+    """One file per item, as the download stage writes them."""
+
+    def __init__(self, config):
+        self._folder, self._log = Path(config["files"]), Path(config["log"])
+
+    def __call__(self, payload):
+        with open(self._log, "a") as log:
+            log.write(payload["id"] + "\n")
+        (self._folder / f"{payload['id']}.txt").write_text(payload["id"])
+        return {"recordings": [{"recording_id": payload["id"], "file": f"{payload['id']}.txt"}]}

@@ -1,0 +1,168 @@
+"""The folder corpus: hostile indexes lose rows, not runs, and never reach outside the folder."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from core.records import SAFE_ID, Reject
+from corpora import folder
+from corpora.registry import adapters, open_corpus
+
+
+def make(tmp_path, text: str, *files: str, encoding: str = "utf-8"):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    (root / "index.csv").write_bytes(text.encode(encoding))
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return {"path": str(root)}
+
+
+def everything(config):
+    found = {tag: folder.items(config, tag) for tag in folder.languages(config)}
+    return [i for items, _ in found.values() for i in items], [r for _, rejected in found.values() for r in rejected]
+
+
+def test_the_real_folder_gives_all_28_rows(shared):
+    config = {"path": str(shared / "real")}
+    assert folder.languages(config) == ["en", "es", "fr", "it", "pt", "und"]
+    items, rejected = everything(config)
+    assert len(items) == 28 and rejected == []
+    assert len({item.id for item in items}) == 28 and all(SAFE_ID.fullmatch(item.id) for item in items)
+    assert {item.kind for item in items} == {"real", "generated", "negative"}
+    assert {item.speaker for item in items if item.language == "und"} >= {None, "vox-a"}
+    assert all("origin" in item.extra and list(item.extra) == sorted(item.extra) for item in items)
+
+
+def test_rows_keep_what_they_say_and_unknown_is_none(tmp_path):
+    text = "\ufefffile,language,speaker,kind,note,n\r\na/b.mp4,EN_us,Zoë,,\"x, y\",007\r\nc.mp4,,,generated,,\r\n"
+    config = make(tmp_path, text, "a/b.mp4", "c.mp4")
+    assert folder.languages(config) == ["en-US", "und"]
+    (first,), _ = folder.items(config, "en-us")
+    assert (first.id, first.speaker, first.kind, first.source) == ("a_b", "Zoë", "real", "a/b.mp4")
+    assert first.extra == {"n": "007", "note": "x, y"}
+    (second,), _ = folder.items(config, "und")
+    assert (second.speaker, second.kind, second.language) == (None, "generated", "und")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.mp4", "a/../../secret.mp4", "C:/x.mp4", "a\\b.mp4", "link.mp4",
+                                  "dir_link/secret.mp4", "", "a\x07.mp4", "..", "a/../ok.mp4"])
+def test_names_that_lead_outside_are_rejected(tmp_path, name):
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    config = make(tmp_path, f'file,language\nok.mp4,en\n"{name}",en\n', "ok.mp4")
+    root = tmp_path / "corpus"
+    (root / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (root / "dir_link").symlink_to(tmp_path)
+    items, rejected = folder.items(config, "en")
+    assert [item.id for item in items] == ["ok"]
+    assert [r.reason for r in rejected] == ["bad_name"] and "line 3" in rejected[0].detail
+    with pytest.raises(Reject):
+        folder.safe_path(root, name)
+
+
+def test_files_that_are_not_there_are_rejected(tmp_path):
+    names = ["gone.mp4", "sub", "dangling.mp4", "loop.mp4", f"{'x' * 300}.mp4", "pipe", "ok.mp4"]
+    config = make(tmp_path, "file,language\n" + "".join(f"{name},en\n" for name in names), "ok.mp4", "sub/x")
+    root = tmp_path / "corpus"
+    (root / "dangling.mp4").symlink_to(root / "nowhere.mp4")
+    (root / "loop.mp4").symlink_to(root / "loop.mp4")
+    os.mkfifo(root / "pipe")
+    items, rejected = folder.items(config, "en")
+    assert [item.id for item in items] == ["ok"]
+    assert [r.reason for r in rejected] == ["missing_file"] * 6
+    assert all(SAFE_ID.fullmatch(r.id) for r in rejected)
+
+
+def test_a_link_within_the_folder_is_fine(tmp_path):
+    config = make(tmp_path, "file,language\nlink.mp4,en\n", "sub/ok.mp4")
+    (tmp_path / "corpus" / "link.mp4").symlink_to("sub/ok.mp4")
+    (item,), _ = folder.items(config, "en")
+    assert folder.fetch(item, config, tmp_path).path.read_bytes() == b"sub/ok.mp4"
+
+
+def test_ids_are_unique_safe_and_a_file_named_twice_counts_once(tmp_path):
+    names = ["a.mp4", "a.webm", "x/y.mp4", "x_y.mp4", "ünï 1.mp4", "ünï-1.mp4", "-rf.mp4", ".hidden.mp4"]
+    config = make(tmp_path, "file,language\n" + "".join(f"{n},en\n" for n in [*names, "a.mp4", "./a.mp4"]), *names)
+    items, rejected = folder.items(config, "en")
+    assert sorted(i.source for i in items) == sorted(names)
+    assert len({i.id for i in items}) == len(names) and all(SAFE_ID.fullmatch(i.id) for i in items)
+    assert [r.reason for r in rejected] == ["bad_name"] * 2 and "line 2 already" in rejected[0].detail
+    assert len({r.id for r in rejected} | {i.id for i in items}) == len(names) + 2
+
+
+def test_every_row_is_accounted_for_and_bad_tags_count_as_undetermined(tmp_path):
+    text = "file,language,kind\na.mp4,english,\nb.mp4,xx,\nc.mp4,iw,\nd.mp4,,fake\ne.mp4,zh-hant-tw,,surplus\nf.mp4\n"
+    config = make(tmp_path, text, *(f"{c}.mp4" for c in "abcdef"))
+    assert folder.languages(config) == ["he", "und", "zh-Hant-TW"]
+    items, rejected = everything(config)
+    assert sorted(i.source for i in items) == ["c.mp4", "e.mp4", "f.mp4"]
+    assert sorted(r.reason for r in rejected) == ["bad_language", "bad_language", "bad_name"]
+    assert len(items) + len(rejected) == 6
+
+
+def test_an_index_that_is_none_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="set corpora"):
+        folder.languages({"path": str(tmp_path / "nowhere")})
+    with pytest.raises(FileNotFoundError, match=r"needs an index\.csv"):
+        folder.languages({"path": str(tmp_path)})
+    wrong = (("name,language\na,en\n", "utf-8", "column 'file'"), ("file,file\na,b\n", "utf-8", "twice"),
+             ("", "utf-8", "column 'file'"), ("file,speaker\na.mp4,Zoë\n", "latin-1", "not UTF-8"),
+             ("file\n" + "x" * 200_000, "utf-8", "not a CSV"))
+    for text, encoding, match in wrong:
+        (tmp_path / "index.csv").write_bytes(text.encode(encoding))
+        with pytest.raises(ValueError, match=match):
+            folder.languages({"path": str(tmp_path)})
+    with pytest.raises(ValueError, match="not a BCP-47"):
+        (tmp_path / "index.csv").write_text("file\n")
+        folder.items({"path": str(tmp_path)}, "english")
+
+
+def test_fetch_links_twice_without_leaving_parts_and_checks_again(tmp_path):
+    config = make(tmp_path, "file,language\nsub/a.MP4,en\n", "sub/a.MP4")
+    out = tmp_path / "out"
+    out.mkdir()
+    (item,), _ = folder.items(config, "en")
+    for _ in range(2):
+        fetched = folder.fetch(item, config, out)
+        assert fetched.truth is None and fetched.path == out / "sub_a.mp4"
+        assert [p.name for p in out.iterdir()] == ["sub_a.mp4"]
+        assert fetched.path.samefile(tmp_path / "corpus" / "sub" / "a.MP4")
+    (tmp_path / "corpus" / "sub" / "a.MP4").unlink()
+    with pytest.raises(Reject, match="missing_file"):
+        folder.fetch(item, config, out)
+
+
+def test_fetch_copies_where_links_are_not_possible(tmp_path, monkeypatch):
+    config = make(tmp_path, "file,language\na.mp4,en\n", "a.mp4")
+    (item,), _ = folder.items(config, "en")
+
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = folder.fetch(item, config, tmp_path).path
+    assert path.read_bytes() == b"a.mp4" and not path.samefile(tmp_path / "corpus" / "a.mp4")
+
+
+def test_the_registry_finds_what_lies_in_the_folder_and_helps_with_typos():
+    assert {"folder", "synthetic"} <= set(adapters()) and "registry" not in adapters()
+    assert open_corpus("folder") is folder
+    assert open_corpus("synthetic").CARD.name == "synthetic"
+    with pytest.raises(ValueError, match="did you mean 'folder'"):
+        open_corpus("foldr")
+    for name in ("../core", "registry", "os", "synthetic.adapter", ""):
+        with pytest.raises(ValueError, match="no corpus adapter"):
+            open_corpus(name)
+
+
+def test_a_module_without_the_contract_is_refused(tmp_path, monkeypatch):
+    import corpora.registry as registry
+
+    (tmp_path / "half.py").write_text("CARD = None\n")
+    monkeypatch.setattr(registry, "_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "import_module", lambda name: __import__("types"))
+    with pytest.raises(TypeError, match="lacks CARD, languages, items, fetch"):
+        registry.open_corpus("half")
