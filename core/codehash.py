@@ -76,7 +76,7 @@ def _packages(module: str, root: Path) -> list[Path]:
 
 @lru_cache(maxsize=4096)
 def _mentioned(path: str, _mtime_ns: int, root: str) -> tuple[str, ...]:
-    """Module names that one file's syntax tree mentions. Names of other packages are among them and lead to no file."""
+    """Names of this repository that one file's syntax tree mentions: modules, and things in them, which lead to no file."""
     file = Path(path)
     inside = file.relative_to(root).parent.parts
     names: set[str] = set()
@@ -92,7 +92,8 @@ def _mentioned(path: str, _mtime_ns: int, root: str) -> tuple[str, ...]:
             names.add(node.value.split(":")[0])
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
             _check_run_time_name(node, file, Path(root))
-    return tuple(sorted(name for name in names if name))
+    ours = {top: (Path(root) / top).is_dir() or (Path(root) / f"{top}.py").is_file() for top in {n.partition(".")[0] for n in names} if top}
+    return tuple(sorted(name for name in names if ours.get(name.partition(".")[0])))
 
 
 def _check_run_time_name(call: ast.Call, file: Path, root: Path) -> None:

@@ -18,7 +18,6 @@ from core.media_probe import (
     INDEXED_FORMATS,
     MediaInfo,
     Source,
-    decode_stream,
     first_video_s,
     frame_times,
     name_of,
@@ -41,9 +40,9 @@ from core.media_write import (
 from core.records import Reject
 
 __all__ = [
-    "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video", "frame_count",
-    "frame_times", "jpeg_roundtrip_mjpeg", "nearest_grid", "probe", "read_audio", "read_frames", "read_wav", "write_video",
-    "write_wav",
+    "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video",
+    "frame_count", "frame_times", "grid_length", "jpeg_roundtrip_mjpeg", "nearest_grid", "probe", "read_audio", "read_frames",
+    "read_wav", "write_video", "write_wav",
 ]  # fmt: skip
 
 TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks are never finer
@@ -80,7 +79,7 @@ def frame_count(source: Source, fps: float | Fraction = 25) -> int:
 
 
 def _timeline(source: Source, reach_s: float, threads: int) -> Iterator[tuple[float, object]]:
-    """(time in s from the first displayed frame, PyAV frame), starting no later than `reach_s`, by seeking where that is exact."""
+    """(time in s from the first displayed frame, PyAV frame) from `reach_s` or before, by seeking where that is exact."""
     for may_seek in (reach_s > SEEK_AFTER_S, False):
         with open_media(source) as container:
             stream = video_stream(container)
@@ -119,9 +118,10 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """uint8 HxWx3 RGB frames at a constant rate, streamed: output frame f is the source frame shown nearest to f/fps seconds.
 
-    Times count from the first displayed frame; on a tie the earlier frame is taken; the grid ends with the last source frame's time,
-    so a 25 fps source passes one to one. start, stop: half-open range in output frames. Rotation flags are applied. threads: of the
-    decoder; 1 is the reference. Raises Reject('no_video') and Reject('decode_error') (see decode_stream for broken data).
+    Times count from the first displayed frame; on a tie the earlier frame is taken; the grid ends with the last source frame's
+    time, so a 25 fps source passes one to one. start, stop: half-open range in output frames. Rotation flags are applied.
+    threads: of the decoder; 1 is the reference. Raises Reject('no_video') and Reject('decode_error'); media_probe.decode_stream
+    says which damage counts.
     """
     if start < 0 or (stop is not None and stop < start):
         raise ValueError(f"read_frames: start {start} and stop {stop} must satisfy 0 <= start <= stop")
@@ -179,7 +179,7 @@ class _Mono16k:
 
 
 def _audio_frame(samples: np.ndarray, like):
-    """A PyAV audio frame with these samples and the format, layout and rate of another (a bare channel count gets its usual layout)."""
+    """A PyAV audio frame of these samples, otherwise like another (a bare channel count gets its usual layout)."""
     from av import AudioFrame
 
     layout = like.layout.name
@@ -193,14 +193,14 @@ def _audio_frame(samples: np.ndarray, like):
 def read_audio(source: Source, *, stream: int = 0) -> np.ndarray:
     """int16 mono 16 kHz samples of the whole file on the video timeline: sample 0 sounds when the first video frame is shown.
 
-    A later start is filled with zeros, earlier audio is dropped, and holes in the timestamps of more than 10 ms are filled with zeros
-    (overlaps dropped), so sound never drifts from the picture. Encoder delay is removed as far as the file declares it: AAC priming in
-    edit lists, Opus pre-skip, MP3 LAME headers. A file with no video starts with its first sample. The length is the decoded one: it
-    is not padded to the video. `stream` counts audio streams. Downmix and resampling are swresample's defaults (`ffmpeg -ac 1 -ar
-    16000`); 16 kHz 16-bit mono passes bit for bit.
+    A later start is filled with zeros, earlier audio is dropped, and holes in the timestamps of more than 10 ms are filled with
+    zeros (overlaps dropped), so sound never drifts from the picture. Encoder delay is removed as far as the file declares it: AAC
+    priming in edit lists, Opus pre-skip, MP3 LAME headers. A file with no video starts with its first sample. The length is the
+    decoded one: it is not padded to the video. `stream` counts audio streams. Downmix and resampling are swresample's defaults
+    (`ffmpeg -ac 1 -ar 16000`); 16 kHz 16-bit mono passes bit for bit.
 
-    MP3 in AVI: AVI cannot declare the encoder's delay, so FFmpeg neither reports nor trims it, and the sound of such a file really is
-    1105 samples (69 ms at 16 kHz) late for every player. We keep what the file says.
+    MP3 in AVI: AVI cannot declare the encoder's delay, so FFmpeg neither reports nor trims it, and the sound of such a file is
+    1105 samples (69 ms at 16 kHz) late in every player. We keep what the file says.
 
     Raises Reject('no_audio') when there is no such stream or it is empty, Reject('decode_error') as read_frames does.
     """

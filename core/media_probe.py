@@ -85,11 +85,11 @@ def video_stream(container):
 def decode_stream(container, stream, source: Source, dts_seen: list[int] | None = None) -> Iterator:
     """Decoded PyAV frames of one stream, in the decoder's (display) order, frames hidden by edit lists left out.
 
-    Data that FFmpeg calls invalid, or packets it marks corrupt, raise Reject('decode_error') with the file and the time when more than
-    a few readable packets follow. Otherwise it is a truncated tail: what came before is kept and a warning is logged, as it is when a
-    stream ends long before the declared duration (a cut AVI or matroska file, or damage that a demuxer skips, gives no error at all).
-    Damage that a decoder conceals without an error (H.264 does, inside a slice) is not seen here. dts_seen: a heap that collects the
-    decoding times of the packets read.
+    Data that FFmpeg calls invalid, or packets it marks corrupt, raise Reject('decode_error') with the file and the time when more
+    than a few readable packets follow. Otherwise it is a truncated tail: what came before is kept and a warning is logged, as it
+    is when a stream ends long before the declared duration (a cut AVI or matroska file, or damage that a demuxer skips, gives no
+    error at all). Damage that a decoder conceals without an error (H.264 does, inside a slice) is not seen here. dts_seen: a heap
+    that collects the decoding times of the packets read.
     """
     import av
 
@@ -190,7 +190,8 @@ def probe(source: Source) -> MediaInfo:
         width = height = rotation = 0
         first = next(timed_frames(container, video or audio[0], source), None)
         if first is None:
-            raise Reject("decode_error", f"{name_of(source)}: the {'video' if video else 'audio'} stream holds no decodable frame")
+            kind = "video" if video else "audio"
+            raise Reject("decode_error", f"{name_of(source)}: the {kind} stream holds no decodable frame")
         if video:
             rotation = rotation_of(first[1])
             width, height = first[1].width, first[1].height

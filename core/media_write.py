@@ -102,9 +102,9 @@ def write_video(
 ) -> None:
     """A video file of these frames (uint8 HxWx3 RGB, consumed one at a time) and int16 mono 16 kHz audio, whole or not at all.
 
-    H.264 by libx264 on one thread in .mp4/.mov (index first, for browsers) or .mkv; same input, same bytes. With 4:2:0 pixels an odd
-    width or height grows by one repeated column or row. Audio starts with the first frame: an edit list hides AAC priming. Raises
-    ValueError for a wrong suffix, codec, dtype or shape, Reject('no_frames') for an empty iterable.
+    H.264 by libx264 on one thread in .mp4/.mov (index first, for browsers) or .mkv; same input, same bytes. With 4:2:0 pixels an
+    odd width or height grows by one repeated column or row. Audio starts with the first frame: an edit list hides AAC priming.
+    Raises ValueError for a wrong suffix, codec, dtype or shape, Reject('no_frames') for an empty iterable.
     """
     path = Path(path)
     if path.suffix not in VIDEO_SUFFIXES:
@@ -200,8 +200,8 @@ def encode_flac(samples: np.ndarray) -> bytes:
 def jpeg_roundtrip_mjpeg(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """RGB frames after one JPEG generation as FFmpeg's `-f image2 %06d.jpg` dump with default quality makes them.
 
-    One mjpeg encoder over the whole sequence (its rate control adapts frame by frame): 200 kb/s, time base 1/25, yuvj420p, bicubic.
-    The loss the published SyncNet scorers put on every frame before they measure it. Frames must share one size.
+    One mjpeg encoder over the whole sequence (its rate control adapts frame by frame): 200 kb/s, time base 1/25, yuvj420p,
+    bicubic. The loss the published SyncNet scorers put on every frame before they measure it. Frames must share one size.
     """
     import av
     from av.video.reformatter import Interpolation, VideoReformatter

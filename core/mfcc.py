@@ -126,15 +126,13 @@ def _rfft(frames: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _dct(n_filters: int) -> np.ndarray:
-    """Orthonormal DCT-II of n_filters values, first 13 outputs, times the lifter: float64 (n_filters, 13), to multiply from the
-    right.
+    """DCT-II of n_filters values, first 13 outputs, times the lifter: float64 (n_filters, 13), to multiply from the right.
 
-    HTK's text and mfcc.m call the same cosine sum a DCT-III with one scale for every row; they differ in c0 only, which is
-    dropped.
+    Orthonormal but for column 0, which nobody keeps: psf puts the log energy there, the HTK-style callers drop it. (mfcc.m calls
+    this cosine sum, with one scale for every row, a DCT-III.)
     """
     n, m = np.arange(_N_CEPSTRA), np.arange(n_filters)[:, None]
     basis = np.sqrt(2 / n_filters) * np.cos(np.pi * n * (m + 0.5) / n_filters)
-    basis[:, 0] /= np.sqrt(2)
     return basis * (1 + _LIFTER / 2 * np.sin(np.pi * n / _LIFTER))
 
 

@@ -21,6 +21,17 @@ class Track:
     meshed: np.ndarray
 
 
+def smooth_points(points: np.ndarray, frames: int) -> np.ndarray:
+    """Points (T, L, 2) averaged over `frames` neighbouring frames with triangular weights, edges repeated; 1 changes nothing."""
+    if frames <= 1:
+        return points
+    half = (frames + 1) // 2
+    kernel = np.convolve(np.ones(half), np.ones(frames + 1 - half))
+    kernel, pad = kernel / kernel.sum(), len(kernel) // 2
+    padded = np.pad(points, ((pad, len(kernel) - 1 - pad), (0, 0), (0, 0)), mode="edge")
+    return sum(w * padded[i:i + len(points)] for i, w in enumerate(kernel))
+
+
 def pack_track(track: Track) -> dict[str, Any]:
     """The columns boxes, landmarks, landmark_unit and meshed. Landmarks are kept to 1/8192 of the largest box side."""
     unit = float(np.max(track.boxes[:, 2:] - track.boxes[:, :2]) / 8192)

@@ -1,7 +1,8 @@
 """Which languages stand apart: planted twins against their models, and unseen languages against seen ones.
 
-Every comparison is a two-sample permutation test that moves whole speakers, two-sided, corrected over its family by Holm's method.
-A language is said to differ only with at least `MIN_CLUSTERS` speakers on both sides; below that there is a reason instead of a p.
+Every comparison is a two-sample permutation test that moves whole speakers, two-sided, corrected over its family by Holm's
+method. A language is said to differ only with at least `MIN_CLUSTERS` speakers on both sides; below that there is a reason
+instead of a p.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SYSTEM_METRICS = ("opening_correlation", "landmark_distance")
 
 @dataclass(slots=True)
 class Comparison:
-    """One language against another on one metric of one system. `worse_by`: mean of the first minus the second, larger is worse."""
+    """One language against another on one metric of one system. `worse_by`: the first mean minus the second, larger is worse."""
 
     language: str
     against: str
@@ -41,7 +42,9 @@ class Comparison:
         return self.p_holm is not None and self.p_holm <= alpha
 
 
-def compare(table: Table, one: tuple[np.ndarray, list[str]], two: tuple[np.ndarray, list[str]], *names: str) -> tuple[float | None, str | None]:
+def compare(
+    table: Table, one: tuple[np.ndarray, list[str]], two: tuple[np.ndarray, list[str]], *names: str
+) -> tuple[float | None, str | None]:
     """(p, reason) of a two-sided test that two samples of (values, clusters) have one mean; exactly one of them is None."""
     if len(one[0]) == 0 or len(two[0]) == 0:
         return None, "no_scores"
@@ -78,7 +81,20 @@ def twin_comparisons(table: Table, twins: dict[str, str]) -> list[Comparison]:
 def _comparison(table: Table, language: str, against: str, system: str, metric: str, one: Any, two: Any) -> Comparison:
     p, reason = compare(table, one, two, "twin", language, system, metric)
     difference = float(one[0].mean() - two[0].mean()) if len(one[0]) and len(two[0]) else None
-    return Comparison(language, against, system, metric, difference, len(one[0]), len(set(one[1])), len(two[0]), len(set(two[1])), p, None, reason)
+    return Comparison(
+        language,
+        against,
+        system,
+        metric,
+        difference,
+        len(one[0]),
+        len(set(one[1])),
+        len(two[0]),
+        len(set(two[1])),
+        p,
+        None,
+        reason,
+    )
 
 
 def corrected(comparisons: list[Comparison]) -> list[Comparison]:
@@ -126,8 +142,16 @@ def lag_curves(table: Table) -> list[dict[str, Any]]:
         if not curves or len({len(c) for c in curves}) != 1:
             continue
         half = len(curves[0]) // 2
-        out.append({"system": system, "condition": condition, "language": language, "n_clips": len(curves),
-                    "lags_frames": list(range(-half, half + 1)), "distance": np.mean(np.array(curves, float), axis=0).tolist()})
+        out.append(
+            {
+                "system": system,
+                "condition": condition,
+                "language": language,
+                "n_clips": len(curves),
+                "lags_frames": list(range(-half, half + 1)),
+                "distance": np.mean(np.array(curves, float), axis=0).tolist(),
+            }
+        )
     return out
 
 

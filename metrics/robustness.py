@@ -133,8 +133,19 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
         right, n = int((real > other).sum()), len(found)
         difference = float((real - other).mean())
         valid = right >= MIN_SHARE_RIGHT * n and difference > margin
-        out[language] = Validity(language, valid, n, len({p[0] for p in found}), right, right / n, float(real.mean()), float(other.mean()),
-                                 difference, float(binom.sf(right - 1, n, 0.5)), None if valid else NOT_VALID)  # fmt: skip
+        out[language] = Validity(
+            language,
+            valid,
+            n,
+            len({p[0] for p in found}),
+            right,
+            right / n,
+            float(real.mean()),
+            float(other.mean()),
+            difference,
+            float(binom.sf(right - 1, n, 0.5)),
+            None if valid else NOT_VALID,
+        )
     return out
 
 
@@ -234,12 +245,19 @@ class Table:
         return self._collect((row, lead(row)) for row in rows)
 
     def _collect(self, pairs: Iterable[tuple[Row, float | None]]) -> tuple[np.ndarray, list[str]]:
-        inputs: dict[tuple[str, str], tuple[list[float], str]] = {}
+        """Values and clusters, one per input. Where face and voice are two people, the clusters are those of the fewer: ten faces
+        that all speak with one voice are not ten independent trials, nor are ten voices on one face."""
+        inputs: dict[tuple[str, str], tuple[list[float], Row]] = {}
         for row, value in pairs:
             if value is not None:
-                key = (row["track_id"], row["audio_clip_id"] or "")
-                inputs.setdefault(key, ([], speaker_of(row)))[0].append(value)
-        return np.array([float(np.mean(v)) for v, _ in inputs.values()]), [c for _, c in inputs.values()]
+                inputs.setdefault((row["track_id"], row["audio_clip_id"] or ""), ([], row))[0].append(value)
+        faces = [speaker_of(row) for _, row in inputs.values()]
+        voices = [self._voice_of(row) for _, row in inputs.values()]
+        return np.array([float(np.mean(v)) for v, _ in inputs.values()]), voices if len(set(voices)) < len(set(faces)) else faces
+
+    def _voice_of(self, row: Row) -> str:
+        real = self._real_clip.get(row["audio_clip_id"])
+        return speaker_of(real) if real is not None else f"clip|{row['audio_clip_id']}"
 
     def estimate(self, values: np.ndarray, clusters: list[str], *names: str) -> Estimate:
         """Mean and clustered interval of some values; the resampling is seeded by the figure's name."""
@@ -258,12 +276,16 @@ class Table:
         lead = self.leads(rows, metric) if condition == "self" else (np.array([]), [])
         trained = rows[0].get("training_languages") or []
         return Cell(
-            system, condition, language, metric, (language in trained) if trained else None,
+            system,
+            condition,
+            language,
+            metric,
+            (language in trained) if trained else None,
             self.estimate(*self.values(rows, metric), "value", *name),
             self.estimate(*gap, "gap", *name) if len(gap[0]) else None,
             self.estimate(*lead, "lead", *name) if len(lead[0]) else None,
             dict(sorted(nulls.items())),
-        )  # fmt: skip
+        )
 
     def cells(self) -> list[Cell]:
         """Every figure there is, sorted by system, condition, language, metric; metrics no row ever has are left out."""

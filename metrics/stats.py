@@ -198,11 +198,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _standard_error(drawn: np.ndarray, counts: np.ndarray, residuals: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Cluster-robust standard error of the mean of each resample (B, G) of multiplicities; `shift` is its mean minus the overall
-    one."""
-    n_groups = drawn.sum(axis=1)
+    """Cluster-robust standard errors of the means of resamples, given as multiplicities (B, G): float64 (B,).
+
+    `shift` is each mean minus the overall one. The usual factor G / (G - 1) is left out: all resamples have G clusters, so it
+    cancels in bootstrap-t.
+    """
     squares = drawn @ residuals**2 - 2 * shift * (drawn @ (residuals * counts)) + shift**2 * (drawn @ counts**2)
-    return np.sqrt(np.maximum(squares, 0) * n_groups / (n_groups - 1)) / (drawn @ counts)
+    return np.sqrt(np.maximum(squares, 0)) / (drawn @ counts)
 
 
 def _share_as_extreme(statistics: np.ndarray, observed: float, scale: float, observed_drawn: bool) -> float:

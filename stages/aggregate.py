@@ -1,4 +1,4 @@
-"""Puts all scores together: means, gaps to real video with intervals, validity of the expert, the funnel. Refuses mixed protocols."""
+"""Puts all scores together: means, gaps to real video with intervals, validity of the expert, the funnel."""
 
 from __future__ import annotations
 
@@ -28,16 +28,29 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     rows = score_rows(params)
     if not rows:
         raise UserError("no score rows in data/score: every test clip was rejected; see data/score/*/rejects")
-    twins = {tag: language.twin_of for corpus in params.corpora.values() for tag, language in corpus.languages.items() if language.twin_of}
+    twins = {
+        (name, tag): language.twin_of
+        for name, corpus in params.corpora.items()
+        for tag, language in corpus.languages.items()
+        if language.twin_of
+    }
     try:
         document = doc.scores_document(
-            rows, twins=twins, margin=params.score.expert_valid_margin, seed=params.report.seed, resamples=params.report.bootstrap,
-            pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2", alpha=params.report.alpha,
-            gallery_per_language=params.report.gallery_per_language)  # fmt: skip
+            rows,
+            twins=twins,
+            margin=params.score.expert_valid_margin,
+            seed=params.report.seed,
+            resamples=params.report.bootstrap,
+            pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2",
+            alpha=params.report.alpha,
+            gallery_per_language=params.report.gallery_per_language,
+        )
         document["funnel"] = funnel(all_stats(params))
     except (MixedProtocols, FunnelError) as error:
         raise UserError(str(error)) from None
-    document["training"] = plain([training(name) for name in (*params.train.experts, *params.train.systems) if out_folder("train", name).is_dir()])
+    document["training"] = plain(
+        [training(name) for name in (*params.train.experts, *params.train.systems) if out_folder("train", name).is_dir()]
+    )
     document["splits"] = splits()
     document["provenance"] = provenance(params)
     losses = [row for entry in document["training"] for row in entry["losses"]]
@@ -47,15 +60,29 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     kept = {tag: sum(r["language"] == tag for r in rows) for tag in sorted({r["language"] or "und" for r in rows})}
     write_json(out / "report.json", document)
     write_json(out / "fingerprint.json", mark)
-    write_json(out / "stats.json", {"stage": "aggregate", "instance": "all", "items_in": len(rows), "kept": len(rows), "rejected": 0,
-                                    "rows": {}, "by_language": {t: {"in": n, "kept": n, "rejected": {}} for t, n in kept.items()}})  # fmt: skip
+    write_json(
+        out / "stats.json",
+        {
+            "stage": "aggregate",
+            "instance": "all",
+            "items_in": len(rows),
+            "kept": len(rows),
+            "rejected": 0,
+            "rows": {},
+            "by_language": {t: {"in": n, "kept": n, "rejected": {}} for t, n in kept.items()},
+        },
+    )
     write_json(RESULTS / "summary.json", plain(doc.summary(document)))
     for name, table, columns in (
-        ("gap", doc.gap_rows(document), ("system", "condition", "language", "metric", "gap", "low", "high", "n_clips", "n_speakers", "reason")),
+        (
+            "gap",
+            doc.gap_rows(document),
+            ("system", "condition", "language", "metric", "gap", "low", "high", "n_clips", "n_speakers", "reason"),
+        ),
         ("matrix", doc.matrix_rows(document), ("system", "trained_on", "tested_on", "metric", "gap", "n_clips", "n_speakers")),
         ("lag", doc.lag_rows(document), ("system", "condition", "language", "lag_frames", "distance")),
         ("losses", losses, ("model", "curve", "step", "value")),
-    ):  # fmt: skip
+    ):
         write_bytes(RESULTS / "plots" / f"{name}.csv", csv_text(table, columns).encode())
     return document
 
@@ -85,7 +112,11 @@ def training(name: str) -> dict[str, Any]:
         with open(folder / "losses.csv", newline="", encoding="utf-8") as file:
             for i, row in enumerate(csv.DictReader(file)):
                 step = float(row.get("step") or i)
-                losses += [{"model": name, "curve": k, "step": step, "value": float(v)} for k, v in row.items() if k != "step" and v and _is_number(v)]
+                losses += [
+                    {"model": name, "curve": k, "step": step, "value": float(v)}
+                    for k, v in row.items()
+                    if k != "step" and v and _is_number(v)
+                ]
     return {"name": name, "card": card, "losses": losses}
 
 
@@ -104,13 +135,16 @@ def splits() -> list[dict[str, Any]]:
     cells: dict[tuple[str, str], list[str]] = {}
     for row in read_rows(out_folder("split", "all"), "splits", ["language", "split", "cluster"]):
         cells.setdefault((row["language"] or "und", row["split"]), []).append(row["cluster"])
-    return [{"language": tag, "split": part, "n_tracks": len(c), "n_speakers": len(set(c))} for (tag, part), c in sorted(cells.items())]
+    return [
+        {"language": tag, "split": part, "n_tracks": len(c), "n_speakers": len(set(c))}
+        for (tag, part), c in sorted(cells.items())
+    ]
 
 
 def provenance(params: Params) -> dict[str, Any]:
     """What the numbers rest on: every stage instance's fingerprint, and package versions. No clock, no path.
 
-    Only what the stages themselves recorded: a digest of the whole params file would go stale when a knob changes that nobody here reads.
+    Only what the stages themselves recorded: a digest of all params would go stale with a knob that nobody here reads.
     """
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -128,13 +162,21 @@ def provenance(params: Params) -> dict[str, Any]:
         path = out_folder(stage, instance) / "fingerprint.json"
         if path.is_file():
             mark = read_json(path)
-            stages.append({"stage": stage, "instance": instance, "seal": mark.get("seal") or digest_of(mark), "code": mark.get("code"),
-                           "params": digest_of(mark.get("params") or {}), "weights": mark.get("weights") or {}})  # fmt: skip
+            stages.append(
+                {
+                    "stage": stage,
+                    "instance": instance,
+                    "seal": mark.get("seal") or digest_of(mark),
+                    "code": mark.get("code"),
+                    "params": digest_of(mark.get("params") or {}),
+                    "weights": mark.get("weights") or {},
+                }
+            )
     return {"python": platform.python_version(), "packages": versions, "stages": stages}
 
 
 def every_instance(params: Params) -> list[tuple[str, str]]:
-    """(stage, instance) of everything that comes before: from params, since folders of languages long gone may still lie about."""
+    """(stage, instance) of everything that comes before: from params, since folders of languages long gone may lie about."""
     data = [(stage, i.name) for stage in ("download", "segment", "track", "crop", "features") for i in params.instances()]
     train = [("train", name) for name in sorted((*params.train.experts, *params.train.systems))]
     return [*data, ("split", "all"), *train, *((stage, name) for stage in ("generate", "score") for name in score_names(params))]

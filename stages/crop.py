@@ -45,7 +45,7 @@ class Mapper:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
-        from core.views import cut, view_transforms
+        from core.views import view_transforms
 
         track = load_track(row)
         if row["mesh_share"] < self._c["min_mesh_share"] and any(t.kind in MESHED for t in self._templates.values()):
@@ -57,7 +57,7 @@ class Mapper:
                                    stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
         for f, frame in enumerate(source):
             for name, template in self._templates.items():
-                view = cut(frame, moves[name][f], template.size, pad=template.pad)
+                view = template.cut(frame, moves[name][f])
                 frames[name].append(media.encode_jpeg(view, self._c["jpeg_quality"]))
         rows = []
         for name, template in sorted(self._templates.items()):

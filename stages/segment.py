@@ -72,7 +72,7 @@ class Mapper:
 def find_shots(frames, threshold: float) -> tuple[int, list[int], tuple[int, int]]:
     """(number of frames, first frame of every shot but the first, (width, height)) of a stream of 25 fps frames.
 
-    Shots by scenedetect's AdaptiveDetector, on frames shrunk to at most 256 pixels a side, which is what it does itself.
+    Shots by scenedetect's AdaptiveDetector, on frames shrunk to at most 128 pixels a side, which is what it does itself.
     """
     import cv2
     from scenedetect import AdaptiveDetector, FrameTimecode
@@ -81,7 +81,7 @@ def find_shots(frames, threshold: float) -> tuple[int, list[int], tuple[int, int
     cuts, n, size = [], 0, (0, 0)
     for n, frame in enumerate(frames, start=1):  # noqa: B007
         size = (frame.shape[1], frame.shape[0])
-        shrink = max(1.0, max(size) / 256)
+        shrink = max(1.0, max(size) / 128)
         small = cv2.resize(frame, (round(size[0] / shrink), round(size[1] / shrink)), interpolation=cv2.INTER_AREA)[..., ::-1]
         cuts += detector.process_frame(FrameTimecode(n - 1, float(FPS)), small)
     if n:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from core.digest import digest_of
-from core.params import Params
+from core.params import Params, Split
 from core.executor import recover, swap
 from core.records import carry
 from core.shards import read_rows, shard_path, write_json, write_table
@@ -44,7 +44,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
         cell["kept"] += 1
     write_json(following / "stats.json", {"stage": "split", "instance": "all", "items_in": len(dealt), "kept": len(dealt), "rejected": 0,
                                           "tables": ["splits"], "rows": {"splits": len(dealt)}, "by_language": by_language})
-    mark = seal("split", params.split.model_dump())
+    mark = seal("split", params.split.model_dump() | {"trained": {n: e.languages for n, e in params.train.systems.items()}})
     write_json(following / "fingerprint.json", {"seal": digest_of(mark), "of": mark})
     swap(following, out)
     print_check(check)
@@ -65,7 +65,8 @@ def deal(rows: list[dict[str, Any]], planted: set[tuple[str, str]], params: Para
         if key in planted:
             where |= dict.fromkeys(order, "test")
             continue
-        for cluster, split in zip(order, _quota(len(order), params), strict=True):
+        trained = any(key[1] in params.training_languages(entry) for entry in params.train.systems.values())
+        for cluster, split in zip(order, _quota(len(order), params.split, trained), strict=True):
             where.setdefault(cluster, split)  # a speaker of two languages keeps the split of the first
     dealt = []
     for row in sorted(rows, key=lambda r: r["track_id"]):
@@ -78,15 +79,15 @@ def deal(rows: list[dict[str, Any]], planted: set[tuple[str, str]], params: Para
     return dealt
 
 
-def _quota(n: int, params: Params) -> list[str]:
-    """The splits of n speakers. Test comes first: a language with one speaker is only tested."""
-    s = params.split
-    test = min(n, max(1, round(n * s.test_share)))
-    expert = min(n - test, round(n * s.expert_share))
-    expert_validation = min(max(expert - 1, 0), max(1, round(expert * s.validation_share))) if expert else 0
+def _quota(n: int, shares: Split, trained: bool) -> list[str]:
+    """The splits of the n speakers of a language. Test comes first: a language with one speaker is only tested. Where no system trains
+    on the language, the expert sees all the others."""
+    test = min(n, max(1, round(n * shares.test_share)))
+    expert = min(n - test, round(n * shares.expert_share)) if trained else n - test
+    held_out = min(max(expert - 1, 0), max(1, round(expert * shares.validation_share)))
     rest = n - test - expert
-    validation = min(max(rest - 1, 0), round(n * s.validation_share))
-    return (["test"] * test + ["expert_train"] * (expert - expert_validation) + ["expert_validation"] * expert_validation
+    validation = min(max(rest - 1, 0), max(1, round(rest * shares.validation_share)))
+    return (["test"] * test + ["expert_train"] * (expert - held_out) + ["expert_validation"] * held_out
             + ["validation"] * validation + ["train"] * (rest - validation))
 
 

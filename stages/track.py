@@ -17,7 +17,7 @@ from core.params import Params
 from core.records import Reject, carry
 from core.shards import read_rows
 from core.stage import out_folder, run_cli, seal
-from core.tracks import N_LANDMARKS, Track, pack_track
+from core.tracks import N_LANDMARKS, Track, pack_track, smooth_points
 
 FINDERS = {"yunet": "yunet", "blazeface": "blazeface"}
 START_SCORE = {"yunet": 0.6, "blazeface": 0.5}
@@ -134,12 +134,8 @@ class Face:
             centre = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
             return Track(boxes.astype(np.float32), np.repeat(centre, N_LANDMARKS, 1).astype(np.float32), meshed)
         points = _fill({f: p.reshape(-1) for f, p in self.points.items()}, n_frames)
-        if smooth > 1:
-            kernel = np.convolve(np.ones((smooth + 1) // 2), np.ones(smooth + 1 - (smooth + 1) // 2))
-            pad = len(kernel) // 2
-            padded = np.pad(points, ((pad, len(kernel) - 1 - pad), (0, 0)), mode="edge")
-            points = sum(w * padded[i:i + n_frames] for i, w in enumerate(kernel / kernel.sum()))
-        return Track(boxes.astype(np.float32), points.reshape(n_frames, -1, 2).astype(np.float32), meshed)
+        points = smooth_points(points.reshape(n_frames, -1, 2), smooth)
+        return Track(boxes.astype(np.float32), points.astype(np.float32), meshed)
 
 
 def _fill(known: dict[int, np.ndarray], n_frames: int) -> np.ndarray:

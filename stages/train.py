@@ -286,7 +286,10 @@ def _system_job(name: str, entry: Any, params: Params):
     from models.windows import min_system_frames, step_rng, system_batch, system_draws
 
     torch.manual_seed(params.train.seed)
-    options = options_of(entry.system, {"width": entry.width, "stills": entry.stills, "mouth_weight": entry.mouth_weight})
+    try:
+        options = options_of(entry.system, {"width": entry.width, "stills": entry.stills, "mouth_weight": entry.mouth_weight})
+    except KeyError as error:
+        raise UserError(f"train.systems.{name}.system: {error.args[0]}") from None
     model = make_system(entry.system, **options)
     spec = model.spec
     if spec.view != params.crop.views[entry.view].kind:
@@ -319,7 +322,7 @@ def _system_job(name: str, entry: Any, params: Params):
 
 
 def main(name: str, params: Params) -> None:
-    """Writes data/train/<name>/: model.pt, card.json, losses.csv, stats.json."""
+    """Writes data/train/<name>/: model.pt, card.json, losses.csv, stats.json, fingerprint.json."""
     entries = {**params.train.experts, **params.train.systems}
     if name not in entries:
         raise UserError(f"train has no {name!r}{suggest(name, entries)}")
@@ -334,13 +337,15 @@ def main(name: str, params: Params) -> None:
     extra = () if facts["kind"] == "expert" else (f"models/systems/{entry.system}.py",)
     inputs = {i.name: [(out_folder(stage, i.name) / "fingerprint.json").read_text() for stage in ("crop", "features")
                        if (out_folder(stage, i.name) / "fingerprint.json").is_file()] for i in params.training_instances(entry)}
-    digest = digest_of({"seal": seal("train", settings, extra=extra), "inputs": inputs, "tracks": [[t.id, t.n_frames] for t in tracks]})
+    mark = {**seal("train", settings, extra=extra), "inputs": digest_of(inputs), "tracks": digest_of([[t.id, t.n_frames] for t in tracks])}
+    digest = digest_of(mark)
     job = Job(name, model, draw, entry.steps, entry.learning_rate, entry.checkpoint_every, config.seed, digest, entry.accumulate,
               critic=facts["kind"] == "system" and model.spec.critic)
     checkpoint = WORK / name / "checkpoint.pt"
     rows = fit(job, fabric, checkpoint)
     if fabric.is_global_zero:
         _write(out_folder("train", name), network, rows, job, entry, facts, settings, exam(), tracks, rejects)
+        write_json(out_folder("train", name) / "fingerprint.json", {"seal": digest, **mark})
         checkpoint.unlink(missing_ok=True)
     fabric.barrier()
 

@@ -39,7 +39,7 @@ CARD = Card(
 )
 
 FPS, SAMPLES_PER_FRAME = 25, 640
-CRF = 14
+CRF = 18
 HARD = ("timing_jitter_s", "viseme_gain", "amplitude", "head_motion", "lip_noise", "image_noise", "blur", "reverb",
         "audio_snr_db")
 SPEECH_DBFS = (-28.0, -20.0)  # variants differ by 20 dB; a speaker's level is drawn from this range instead

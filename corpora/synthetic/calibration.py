@@ -1,13 +1,15 @@
 """Which point of our own head each landmark index means: one fixed table for every identity, pose and mouth.
 
-A landmarker's index has no definition but what its makers drew, so the table was fitted: starting from the anatomical place (eye corner,
-lip edge, tip of the nose), each point was moved over the surface by the median difference to MediaPipe's FaceLandmarker on 306 renders
-of 18 identities (seeds 0 to 17; `bench/realism.py` measures on others, from 1000), both sides of the face made equal. It is a constant
-of the instrument: nothing is fitted to an identity or a frame. Points along the outline of cheeks and jaw are left out, because a landmarker
-puts them on the visible outline, which is no fixed point of a turning head.
+A landmarker's index has no definition but what its makers drew, so the table was fitted: starting from the anatomical place
+(eye corner, lip edge, tip of the nose), each point was moved over the surface by the median difference to MediaPipe's
+FaceLandmarker on 306 renders of 18 identities (seeds 0 to 17; `bench/realism.py` measures on others, from 1000), both sides of
+the face made equal. It is a constant of the instrument: nothing is fitted to an identity or a frame. Points along the outline
+of cheeks and jaw are left out, because a landmarker puts them on the visible outline, which is no fixed point of a turning
+head. Point 1, under the tip of the nose, was set by hand: the surface there is too steep for the fit.
 
-Entries: index -> (x, y) in millimetres on the nominal head seen from the front (see `mesh`), and the side of an opening that the point
-belongs to ("upper" or "lower" lip or lid; "" where there is none). The chin's middle lies a little above the jaw's lowest edge.
+Entries: index -> (x, y) in millimetres on the nominal head seen from the front (see `mesh`), and the side of an opening that
+the point belongs to ("upper" or "lower" lip or lid; "" where there is none). The chin's middle lies a little above the jaw's
+lowest edge.
 """
 
 from __future__ import annotations
@@ -36,9 +38,11 @@ _LEFT: dict[tuple[int, int], tuple[float, float, str]] = {  # (index left in the
 }
 _MIDDLE: dict[int, tuple[float, float, str]] = {
     151: (0, -34.8, ""), 9: (0, -19.8, ""), 8: (0, -11.7, ""), 168: (0, -3.4, ""), 6: (0, 4.7, ""), 197: (0, 12.0, ""),
-    195: (0, 18.3, ""), 5: (0, 25.2, ""), 4: (0, 33.3, ""), 1: (0, 36.5, ""), 2: (0, 45.0, ""), 0: (0, 57.1, ""), 13: (0, 63.2, "upper"),
+    195: (0, 18.3, ""), 5: (0, 25.2, ""), 4: (0, 33.3, ""), 1: (0, 36.5, ""), 2: (0, 45.0, ""), 0: (0, 57.1, ""), 13: (0, 63.2,
+                                                                                                                       "upper"),
     14: (0, 65.0, "lower"), 17: (0, 74.8, ""), 18: (0, 81.7, ""), 152: (0, 107.4, ""),
 }
 LANDMARKS: dict[int, tuple[float, float, str]] = {
-    index: place for (left, right), (x, y, side) in _LEFT.items() for index, place in ((left, (x, y, side)), (right, (-x, y, side)))
+    index: place for (left, right), (x, y, side) in _LEFT.items() for index, place in ((left, (x, y, side)), (right, (-x, y,
+                                                                                                                      side)))
 } | _MIDDLE

@@ -7,20 +7,28 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 SAMPLE_RATE = 16_000
+GRAIN_ROOM = 61  # how far, in pixels, the noise field moves from frame to frame
 
 
 def spoil_frames(frames: Iterable[np.ndarray], rng: np.random.Generator, *, noise: float = 0.0,
                  blur: float = 0.0) -> Iterator[np.ndarray]:
-    """The same frames, uint8 (H, W, 3), after a Gaussian blur of sigma `blur` pixels, then Gaussian noise of sigma `noise`
-    levels."""
+    """The same frames, uint8 (H, W, 3), after a Gaussian blur of sigma `blur` pixels, then Gaussian noise of sigma `noise` levels.
+
+    The noise is one field, larger than a frame, of which every frame shows another part: drawing it afresh costs as much as the face.
+    """
+    import cv2
+
+    field = None
     for frame in frames:
         if blur > 0:
-            import cv2
-
             frame = cv2.GaussianBlur(frame, (0, 0), blur, borderType=cv2.BORDER_REFLECT_101)
         if noise > 0:
-            grain = rng.standard_normal(frame.shape, dtype=np.float32)
-            frame = np.clip(np.rint(frame + np.float32(noise) * grain), 0, 255).astype(np.uint8)
+            height, width = frame.shape[:2]
+            if field is None:
+                grain = rng.standard_normal((height + GRAIN_ROOM, width + GRAIN_ROOM, 3), dtype=np.float32)
+                field = np.rint(np.clip(grain * np.float32(noise), -120, 120)).astype(np.int16)
+            y, x = rng.integers(0, GRAIN_ROOM + 1, 2)
+            frame = np.clip(frame + field[y:y + height, x:x + width], 0, 255).astype(np.uint8)
         yield frame
 
 

@@ -1,9 +1,9 @@
 """The head's surface: a grid of our own making, in millimetres, and how an identity and a motion move its vertices.
 
-Axes: x to the image's right, y down, z towards the viewer; y = 0 is the eye line, z = 0 the axis through the ears. The nominal head
-is a stack of elliptic sections (a row each) with smooth bumps for the features; the proportions are rounded adult averages of
-the anthropometric literature (distance between outer eye corners 90, mouth 50, eye line to mouth line 65, to the chin's end 110).
-Two pairs of rows lie on top of each other until something opens between them: the lid margins (EYE, EYE + 1) and
+Axes: x to the image's right, y down, z towards the viewer; y = 0 is the eye line, z = 0 the axis through the ears. The nominal
+head is a stack of elliptic sections (a row each) with smooth bumps for the features; the proportions are rounded adult averages
+of the anthropometric literature (distance between outer eye corners 90, mouth 50, eye line to mouth line 65, to the chin's end
+110). Two pairs of rows lie on top of each other until something opens between them: the lid margins (EYE, EYE + 1) and
 the lips' inner edges (LIP, LIP + 1). Every field is a function of the nominal position, so that a texture painted there follows.
 """
 
@@ -22,19 +22,22 @@ PIVOT_Y = 20.0
 MAX_DROP_MM, TUCK_GAP_MM = 24.0, 3.0
 FIELDS = ("drop", "tuckgap", "spread", "round", "press", "tuck", "blink", "brow")
 
-# One section a knot: row parameter t (millimetres along the midline), half width, front depth, back depth, y, lift of the sides, centre z.
+# One section a knot: row parameter t (millimetres along the midline), half width, front depth, back depth, y, lift of the
+# sides, centre z.
 _KNOTS = np.array([
     (-119, 3, 4, 4, -118, 0, 0), (-113, 27, 33, 33, -113, 0, 0), (-100, 47, 58, 60, -100, 0, 0), (-80, 64, 80, 82, -80, 0, 0),
     (-60, 72, 91, 93, -60, 0, 0), (-40, 75, 95, 97, -40, 0, 0), (-20, 75, 96, 97, -20, 0, 0), (0, 73, 94, 94, 0, 0, 0),
     (25, 69, 92, 86, 25, 0, 0), (46, 65, 91, 74, 46, 1, 0), (65, 61, 91, 64, 65, 4, 0), (80, 58, 89, 60, 80, 14, 0),
     (95, 54, 88, 58, 95, 30, 0), (104, 51, 86, 57, 104, 40, 0), (110, 48, 80, 57, 110, 46, -1), (116, 46, 68, 57, 113, 46, -3),
-    (122, 47, 54, 56, 115, 40, -6), (130, 50, 46, 55, 124, 24, -10), (145, 52, 45, 54, 142, 6, -13), (180, 58, 48, 55, 185, 0, -16),
+    (122, 47, 54, 56, 115, 40, -6), (130, 50, 46, 55, 124, 24, -10), (145, 52, 45, 54, 142, 6, -13), (180, 58, 48, 55, 185, 0,
+                                                                                                      -16),
     (210, 66, 52, 58, 240, 0, -18)], np.float64)
 
-_ROW_STOPS = ((-119, 3), (-110, 6), (-66, 6), (-27, 7), (-9, 5), (0, 0), (0, 5), (9, 6), (28, 9), (46, 4), (54, 8), (65, 0), (65, 8),
-              (77, 10), (106, 6), (122, 4), (145, 3), (210, 0))
+_ROW_STOPS = ((-119, 3), (-110, 5), (-66, 5), (-27, 6), (-9, 5), (0, 0), (0, 5), (9, 5), (28, 9), (46, 4), (54, 7), (65, 0),
+              (65, 7),
+              (77, 8), (106, 4), (122, 3), (145, 2), (210, 0))
 _COLUMN_STOPS = (0.0, "eye_inner", "mouth", "eye_outer", 62.0, 100.0, 180.0)
-_COLUMN_STEPS = (5, 5, 6, 7, 8, 7)
+_COLUMN_STEPS = (5, 5, 5, 6, 6, 5)
 
 
 def smooth(x: np.ndarray) -> np.ndarray:
@@ -66,7 +69,8 @@ class Grid:
         self.lip = int(np.flatnonzero(self.t == MOUTH_Y)[0])
 
         half_eye, half_mouth = self.knots(0.0)[0], self.knots(MOUTH_Y)[0]
-        named = {"eye_inner": np.degrees(np.arcsin(EYE_INNER / half_eye)), "eye_outer": np.degrees(np.arcsin(EYE_OUTER / half_eye)),
+        named = {"eye_inner": np.degrees(np.arcsin(EYE_INNER / half_eye)),
+                 "eye_outer": np.degrees(np.arcsin(EYE_OUTER / half_eye)),
                  "mouth": np.degrees(np.arcsin(MOUTH_X / half_mouth))}
         stops = [named.get(stop, stop) for stop in _COLUMN_STOPS]
         half = [0.0]
@@ -195,16 +199,17 @@ def fields(identity: Identity) -> np.ndarray:
     reach = np.where(s < 1, s, bell(s - 1, 0.9)) * bell(y - MOUTH_Y, 19) * front
     red = (1 - smooth((np.abs(y - MOUTH_Y) - 8) / 16)) * bell(x, 32) * front  # 1 on the lips, fading around them
     off = y - MOUTH_Y
-    out["spread"][..., 0] = 6.5 * side * reach
+    out["spread"][..., 0] = 7.5 * side * reach
     out["spread"][..., 1] = -2.0 * reach * np.minimum(s, 1) ** 2 - 0.16 * off * red
     out["spread"][..., 2] = -2.5 * reach + 1.5 * bell(ax - 42, 12) * bell(y - 45, 18) * front
-    out["round"][..., 0] = -9.0 * side * reach
+    out["round"][..., 0] = -10.5 * side * reach
     out["round"][..., 1] = 0.14 * off * red
     out["round"][..., 2] = 7.5 * bell(x, 22) * bell(off, 15) * front + 1.5 * reach
     out["press"][..., 1] = -0.55 * off * red
     out["press"][..., 2] = -3.0 * bell(x, 26) * bell(off, 9) * front
     lower = np.where(low, bell(y - 67.5, 9), 0) * front * np.sqrt(arch)
-    out["tuck"][..., 1] = -0.55 * np.maximum(off, 0) * red * low - 1.0 * bell(x, 30) * bell(y - 82, 12) * low * front * smooth(off / 9)
+    under = bell(x, 30) * bell(y - 82, 12) * smooth(off / 9) * front
+    out["tuck"][..., 1] = low * (-0.55 * np.maximum(off, 0) * red - under)
     out["tuck"][..., 2] = -8.5 * lower * bell(x, 26)
 
     # The closed lids meet on one curve, a little above where the lower lid rests.

@@ -12,7 +12,7 @@ import numpy as np
 from corpora.synthetic.face import Identity
 from corpora.synthetic.mesh import EYE_INNER, EYE_OUTER, EYE_X, MOUTH_X, MOUTH_Y, bell, grid, smooth
 
-CELL = 4
+CELL = 5
 TILE = 64
 # Tiles stand below each other in the column on the right, in this order.
 TILES = ("eye", "teeth", "tongue", "strand", "cloth")
@@ -92,8 +92,8 @@ def _skin(i: Identity, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, t
     image *= 1 - dark[..., None]
     image *= (1 - 0.34 * smooth((t - 106) / 10) * (1 - smooth((t - 128) / 40)))[..., None]  # shade under the jaw
 
-    blotch, pores = _noise(rng, shape, 9, 9), _noise(rng, shape, 1.3, 1.6)
-    image *= (1 + 0.018 * blotch + (0.012 + 0.020 * i.age) * pores)[..., None]
+    blotch, pores = _noise(rng, shape, 9, 9), _noise(rng, shape, 2.6, 1.2)
+    image *= (1 + 0.018 * blotch + (0.010 + 0.016 * i.age) * pores)[..., None]
     spots = smooth((_noise(rng, shape, 1.2, 1.5) - 1.5) / 0.6) * bell(ax - 26, 30) * bell(y - 16, 20)
     _blend(image, skin * (0.72, 0.58, 0.50), 0.6 * i.freckles * spots)
     return image
@@ -170,7 +170,8 @@ def _tiles(i: Identity, rng: np.random.Generator, atlas: np.ndarray) -> None:
 
 
 def paint(identity: Identity) -> np.ndarray:
-    """The texture of an identity: uint8 (H, W, 3) RGB; vertex (row, column) of the head's grid is at texel (CELL column, CELL row)."""
+    """The texture of an identity: uint8 (H, W, 3) RGB; vertex (row, column) of the head's grid is at texel (CELL column, CELL
+    row)."""
     g, rng = grid(), np.random.default_rng(identity.texture_seed)
     height, width = (len(g.t) - 1) * CELL + 1, (len(g.theta) - 1) * CELL + 1
     rows, columns = np.arange(height) / CELL, np.arange(width) / CELL

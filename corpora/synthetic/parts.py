@@ -1,4 +1,4 @@
-"""What is not skin: eyeballs, teeth, tongue, the mouth's inside, ears, long hair, glasses and the body, as small grids of vertices."""
+"""What is not skin, as small grids of vertices: eyeballs, teeth, tongue, the mouth's inside, ears, long hair, glasses, body."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ TONGUE_RADII = (15.0, 6.0, 18.0)
 
 @dataclass(frozen=True)
 class Part:
-    """A grid of vertices: `xyz` (r, c, 3) mm in the head's frame, `uv` (r, c, 2) texels, `shade` (r, c); `body` does not turn with the head."""
+    """A grid of vertices: `xyz` (r, c, 3) mm in the head's frame, `uv` (r, c, 2) texels, `shade` (r, c).
+
+    A `body` part does not turn with the head.
+    """
 
     name: str
     xyz: np.ndarray
@@ -92,7 +95,7 @@ def bag(columns: int) -> Part:
 
 
 def hang_bag(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """Vertices of `bag` (4, columns, 3) for the upper and lower edge (columns, 3) of the opening: deep in the middle, closed at the ends."""
+    """Vertices of `bag` (4, columns, 3) for the upper and lower edge (columns, 3) of the opening: closed at the ends."""
     s = np.abs(np.linspace(-1, 1, len(upper)))[:, None]
     deep = (1 - s**2) ** 0.35 * np.array((0, 0, -34.0))
     high = (1 - s**2) ** 0.35 * np.array((0, 7.0, 0))
@@ -113,7 +116,7 @@ def ears(identity: Identity, half_width: float) -> list[Part]:
         x = side * (half_width - 3 + out)
         z = -6 - 15 * r * np.cos(a) * lobe * -1 + 5 * r * np.sin(a)
         xyz = np.stack(np.broadcast_arrays(x, y, z), -1)
-        # Skin from the cheek's texture, redder by nothing; the hollow of the ear is darker.
+        # Skin from the cheek's texture; the hollow of the ear is darker.
         row, column = g.locate(40.0, 30.0)
         uv = np.stack(np.broadcast_arrays(CELL * column + 6 * r * np.cos(a), CELL * row + 10 * r * np.sin(a)), -1)
         shade = (0.62 + 0.38 * smooth((r - 0.25) / 0.5)) + 0 * a
@@ -128,8 +131,9 @@ def long_hair(identity: Identity) -> list[Part]:
         return []
     angle = np.linspace(80, 280, 25)
     y = np.concatenate([np.linspace(-90, 20, 8), np.linspace(40, bottom, 7)])[:, None]
-    side = identity.head_width * (np.interp(y, [-90, -60, 0, 60, 110, 190], [60, 76, 80, 82, 84, 92]) + 0.6 * identity.hair_volume_mm)
-    back = np.interp(y, [-90, -60, 0, 60, 110, 190], [70, 96, 102, 98, 90, 84])
+    levels = [-90, -60, 0, 60, 110, 190]
+    side = identity.head_width * (np.interp(y, levels, [60, 76, 80, 82, 84, 92]) + 0.6 * identity.hair_volume_mm)
+    back = np.interp(y, levels, [70, 96, 102, 98, 90, 84])
     s, c = np.sin(np.radians(angle))[None, :], np.cos(np.radians(angle))[None, :]
     inward = 1 - 0.10 * smooth((y - bottom + 40) / 40) * (identity.hair_style == "bob")
     xyz = np.stack(np.broadcast_arrays(side * s * inward, y, back * c - 4), -1)
@@ -152,18 +156,23 @@ def glasses(identity: Identity, centres: list[np.ndarray], half_width: float) ->
         xyz = np.stack([x, y, 98 - 0.006 * x * x], -1)
         parts.append(Part(f"frame_{k}", xyz, tile((2, 29)), _even((2, 29), 1.0)))
         side = np.sign(centre[0])
-        ends = np.array([[centre[0] + side * 23, 98 - 0.006 * (centre[0] + side * 23) ** 2], [side * (half_width + 1), 5.0]])
-        arm = np.array([[[ends[0, 0], -4, ends[0, 1]], [ends[1, 0], -4, ends[1, 1]]], [[ends[0, 0], -1, ends[0, 1]], [ends[1, 0], -1, ends[1, 1]]]])
+        hinge = centre[0] + side * 23
+        ends = np.array([(hinge, 0, 98 - 0.006 * hinge**2), (side * (half_width + 1), 0, 5.0)])
+        arm = np.stack([ends + (0, -4, 0), ends + (0, -1, 0)])
         parts.append(Part(f"arm_{k}", arm, tile((2, 2)), _even((2, 2), 1.0)))
     span = centres[1][0] - 22
-    bridge = np.array([[[-span, 0, 99], [0, -2, 103], [span, 0, 99]], [[-span, 2.4, 99], [0, 0.4, 103], [span, 2.4, 99]]], np.float64)
+    bridge = np.array([[[-span, 0, 99], [0, -2, 103], [span, 0, 99]], [[-span, 2.4, 99], [0, 0.4, 103], [span, 2.4, 99]]],
+                      np.float64)
     return [*parts, Part("bridge", bridge, tile((2, 3)), _even((2, 3), 1.0))]
 
 
 def torso(identity: Identity) -> Part:
     """Shoulders and chest in cloth."""
     angle = np.linspace(-105, 105, 25)
-    table = np.array([(126, 50, 46), (138, 58, 52), (146, 74, 58), (156, 104, 64), (168, 142, 70), (186, 178, 76), (215, 196, 84), (320, 200, 90)])
+    table = np.array([(126, 50, 46), (138, 58, 52), (146, 74, 58), (156, 104, 64), (168, 142, 70), (186, 178, 76), (215, 196,
+                                                                                                                    84), (320,
+                                                                                                                          200,
+                                                                                                                          90)])
     y, a, c = table[:, :1], table[:, 1:2], table[:, 2:]
     s, co = np.sin(np.radians(angle))[None, :], np.cos(np.radians(angle))[None, :]
     drop = np.maximum(co, 0) * 20 * smooth((200 - y) / 40)  # the neckline is lower in front

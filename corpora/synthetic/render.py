@@ -1,8 +1,9 @@
 """Frames and true points of a face in motion: the measuring instrument of the synthetic corpus.
 
 Geometry and picture come from the same vertices, so that `truth_points` and `truth_mouth` are exact for the frames of `render`.
-The head turns about a point between the ears (yaw, then pitch, then roll), is projected by a mild perspective whose axis goes through
-the head's centre, then scaled and moved in the image: roll, scale and translation are therefore exact similarities of the points.
+The head turns about a point between the ears (yaw, then pitch, then roll), is projected by a mild perspective whose axis goes
+through the head's centre, then scaled and moved in the image: roll, scale and translation are therefore exact similarities of
+the points.
 
 Lengths of the mouth are given over the eye distance: the distance between the outer eye corners (indices 33 and 263) of the same
 identity's neutral face seen from the front.
@@ -35,7 +36,8 @@ def mouth_weights(motion: FaceMotion) -> np.ndarray:
     tuck = np.clip(motion.tuck, 0, 1)
     drop = MAX_DROP_MM * np.clip(motion.open, 0, 1) * (1 - 0.85 * tuck) * free
     wide = np.clip(motion.wide, -1, 1)
-    columns = (drop, TUCK_GAP_MM * tuck * free, np.maximum(wide, 0), np.maximum(-wide, 0), np.clip(motion.press, 0, 1), tuck * free,
+    # Lips first meet, then roll in: the roll comes with the square of `press`.
+    columns = (drop, TUCK_GAP_MM * tuck * free, np.maximum(wide, 0), np.maximum(-wide, 0), (1 - free) ** 2, tuck * free,
                np.clip(motion.blink, 0, 1), np.clip(motion.brow, -1, 1))
     return np.stack(columns, -1).astype(np.float32)
 
@@ -70,11 +72,15 @@ class Head:
         corners = [self.skin[g.eye, list(g.columns[side])] for side in ("eye_left", "eye_right")]
         self.eyes = [np.array([c[:, 0].mean(), c[:, 1].mean() - 0.6, EYE_Z], np.float32) for c in corners]
         self.lip = self.skin[g.lip, len(g.theta) // 2].copy()
-        self.lids = [(slice(g.eye - 7, g.eye + 8), slice(a - 2, b + 3)) for a, b in (g.columns["eye_left"], g.columns["eye_right"])]
+        sides = (g.columns["eye_left"], g.columns["eye_right"])
+        self.lids = [(slice(g.eye - 7, g.eye + 8), slice(a - 2, b + 3)) for a, b in sides]
         self.eye_distance_mm = float(np.linalg.norm((corners[0][0] - corners[1][1])[:2]))
         spread = hair_mask(identity, g.theta[None, :], g.t[:, None], g.y, 14.0)
         self.hair = (identity.hair_volume_mm * spread)[..., None].astype(np.float32)
-        self.neutral = self.skin + self.hair * normals(self.skin)
+        grown = self.hair * normals(self.skin)
+        for row in (g.eye, g.lip):  # rows that lie on each other stay so
+            grown[row] = grown[row + 1] = (grown[row] + grown[row + 1]) / 2
+        self.neutral = self.skin + grown
         self.follow = (1 - smooth((g.t - 118) / 55)).astype(np.float32)[:, None, None]
 
     def deform(self, weights: np.ndarray) -> np.ndarray:
@@ -128,7 +134,7 @@ def project(points: np.ndarray, motion: FaceMotion, frame: int, size: int) -> np
 
 
 def truth_points(identity: Identity, motion: FaceMotion, size: int = 256) -> np.ndarray:
-    """Where each of POINTS truly is in each frame of `render`, whether it can be seen or not: float32 (T, len(POINTS), 2) pixels."""
+    """Where each of POINTS truly is in each frame of `render`, seen or hidden: float32 (T, len(POINTS), 2) pixels."""
     h, weights, turn = head(identity), mouth_weights(motion), rotations(motion)
     out = np.empty((len(motion), len(POINTS), 2), np.float32)
     for f in range(len(motion)):
@@ -149,7 +155,8 @@ def truth_mouth(identity: Identity, motion: FaceMotion) -> dict[str, np.ndarray]
     rows, columns = zip(*index, strict=True)
     points = h.neutral[rows, columns] + np.tensordot(weights, h.fields[:, rows, columns], 1)
     gap, width = points[:, 1, 1] - points[:, 0, 1], points[:, 3, 0] - points[:, 2, 0]
-    return {"gap": (np.maximum(gap, 0) / h.eye_distance_mm).astype(np.float32), "width": (width / h.eye_distance_mm).astype(np.float32)}
+    values = {"gap": np.maximum(gap, 0), "width": width}
+    return {name: (value / h.eye_distance_mm).astype(np.float32) for name, value in values.items()}
 
 
 class Painter:
@@ -163,8 +170,9 @@ class Painter:
         plates = [Part(f"plate_{k}", np.zeros((2, b - a + 1, 3)), np.full((2, b - a + 1, 2), tile_origin("eye")) + 2.0,
                        np.full((2, b - a + 1), 0.80)) for k, (a, b) in enumerate(self.plates)]
         left, right = g.columns["mouth"]
-        self.parts = [*plates, bag(right - left + 1), *inside(h.lip, identity.mouth_width), eyeball("ball_0", h.eyes[0]), eyeball("ball_1", h.eyes[1]),
-                      *ears(identity, half_width), *long_hair(identity), *glasses(identity, h.eyes, half_width), torso(identity)]
+        self.parts = [*plates, bag(right - left + 1), *inside(h.lip, identity.mouth_width),
+                      *(eyeball(f"ball_{k}", eye) for k, eye in enumerate(h.eyes)), *ears(identity, half_width),
+                      *long_hair(identity), *glasses(identity, h.eyes, half_width), torso(identity)]
         self.where, uv, triangles = {}, [], [quads(*h.shape)]
         v, u = np.mgrid[0:h.shape[0], 0:h.shape[1]]
         uv.append(np.stack([u, v], -1).reshape(-1, 2) * float(CELL))
@@ -223,11 +231,13 @@ class Painter:
         turned = centred @ turn.T.astype(np.float32)
         self.xyz[:n] = (centred + (turned - centred) * h.follow).reshape(-1, 3)
 
-        drop, _, _, rounded, _, tuck = weights[:6]
-        gap = drop + weights[1]
-        raised, teeth = float(np.clip(motion.tongue[frame], 0, 1)), float(np.clip(motion.teeth[frame], 0, 1))
+        drop, tuck = float(weights[0]), float(weights[5])
+        gap = drop + float(weights[1])
+        raised, teeth = float(np.clip(motion.tongue[frame], 0, 1)) ** 1.4, float(np.clip(motion.teeth[frame], 0, 1))
         edge = max(-1.5 + 5.0 * teeth, 2.2 * tuck)
         bright = 0.68 + 0.28 * min(1.0, gap / 7.0)
+        # The row of teeth that shows ends at the corners of the mouth, however narrow they draw.
+        reach = np.array((abs(surface[g.lip, g.columns["mouth"][1], 0] - h.lip[0]) - 1.5, np.inf, np.inf))
         for part in self.parts:
             xyz, at = part.xyz, self.where[part.name]
             if part.name.startswith("plate"):
@@ -237,13 +247,14 @@ class Painter:
                 a, b = g.columns["mouth"]
                 xyz = hang_bag(surface[g.lip, a:b + 1], surface[g.lip + 1, a:b + 1])
             elif part.name == "upper_teeth":
-                xyz, self.shade[at] = xyz + (0, edge, 0), part.shade.ravel() * bright
+                xyz, self.shade[at] = np.clip(xyz, -reach, reach) + (0, edge, 0), part.shade.ravel() * bright
             elif part.name == "lower_teeth":
-                xyz, self.shade[at] = xyz + (0, 0.88 * drop - 1.0, -0.1 * drop - 9 * tuck), part.shade.ravel() * bright
+                xyz = np.clip(xyz, -reach, reach) + (0, 0.88 * drop + 0.8, -0.1 * drop - 9 * tuck)
+                self.shade[at] = part.shade.ravel() * bright
             elif part.name == "tongue":
                 y = (1 - raised) * (0.70 * drop + 5.0) + raised * (edge + 3.5)
                 z = -25.0 + raised * 3.5 - 8 * tuck
-                xyz, self.shade[at] = xyz + h.lip + (0, y, z), part.shade.ravel() * bright * (0.75 + 0.3 * raised)
+                xyz, self.shade[at] = xyz + h.lip + (0, y, z), part.shade.ravel() * bright * (0.60 + 0.36 * raised)
             elif part.name.startswith("ball"):
                 # The eyes follow the viewer part of the way.
                 self.uv[at] = self.static_uv[at] - 0.6 * EYE_RADIUS / 28 * TILE * view[:2].astype(np.float32)
@@ -271,7 +282,7 @@ class Painter:
         a, b, c = self.skin_corners
         seen = self.facing[a] | self.facing[b] | self.facing[c]
         triangles = np.concatenate([self.skin_triangles[seen], self.triangles]).reshape(-1, 1, 3)
-        values, far = cv2.triangleRasterize(vertex, triangles, colour, values, far, self.camera, np.pi / 2, 1.0, 50.0, self.settings)
+        values, far = cv2.triangleRasterize(vertex, triangles, colour, values, far, self.camera, np.pi / 2, 1, 50, self.settings)
         u, v, shade = cv2.split(values)
         picture = cv2.remap(self.texture, u * _UNIT, v * _UNIT, cv2.INTER_LINEAR)
         light = float(motion.light[frame])
@@ -312,7 +323,8 @@ def background(identity: Identity, size: int) -> np.ndarray:
     return np.clip(cv2.GaussianBlur(picture, (0, 0), size * float(rng.uniform(0.012, 0.04))), 0, 1) * 255
 
 
-def render(identity: Identity, motion: FaceMotion, size: int = 256, noise_rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
+def render(identity: Identity, motion: FaceMotion, size: int = 256,
+           noise_rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
     """The frames of a face in motion: uint8 (size, size, 3) RGB each, the same bytes for the same arguments.
 
     With `noise_rng` a camera's noise of about 1.5 grey levels is added; it depends on the generator's state.

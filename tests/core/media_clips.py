@@ -34,7 +34,7 @@ def click_track(times_s, length_s: float, rate: int = 16000) -> np.ndarray:
 
 
 def clicks_in(samples: np.ndarray, near_s) -> list[float]:
-    """Seconds of the strongest click within 0.15 s of each given time, found by its envelope (so polarity and phase don't matter)."""
+    """Seconds of the strongest click within 0.15 s of each given time, by its envelope (polarity and phase don't matter)."""
     t = np.arange(-80, 81) / 16000
     kernel = np.cos(np.pi * t * 100) ** 2 * np.exp(2j * np.pi * 1000 * t)
     envelope = np.abs(np.convolve(samples.astype(float), kernel, "same"))

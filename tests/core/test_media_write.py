@@ -21,7 +21,10 @@ def clip(n=50):
     return (numbered(i) for i in range(n))
 
 
-@pytest.mark.parametrize("suffix, codec", [(".mp4", "aac"), (".mp4", "flac"), (".mkv", "aac"), (".mkv", "pcm_s16le"), (".mov", "aac")])
+KINDS = [(".mp4", "aac"), (".mp4", "flac"), (".mkv", "aac"), (".mkv", "pcm_s16le"), (".mov", "aac")]
+
+
+@pytest.mark.parametrize("suffix, codec", KINDS)
 def test_sound_and_picture_stay_together_and_bytes_repeat(suffix, codec, tmp_path):
     path, again = tmp_path / f"one{suffix}", tmp_path / f"another name{suffix}"
     media.write_video(path, clip(), audio=SOUND, audio_codec=codec)

@@ -38,6 +38,14 @@ def test_ssim_and_psnr_equal_scikit_image(sigma, seed, shape):
         assert image.psnr(a, b) == pytest.approx(reference.peak_signal_noise_ratio(a, b, data_range=255), abs=1e-9)
 
 
+def test_the_map_equals_scikit_image_s_up_to_the_border():
+    a, b = picture(3), noisy(picture(3), 25)
+    _, expected = reference.structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2, full=True
+    )
+    np.testing.assert_allclose(image.ssim_map(a, b), expected, atol=1e-5)
+
+
 def test_both_are_symmetric_and_best_for_equal_images():
     a, b = picture(0), noisy(picture(0), 20)
     assert image.ssim(a, b) == pytest.approx(image.ssim(b, a)) and image.psnr(a, b) == image.psnr(b, a)

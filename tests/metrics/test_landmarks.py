@@ -43,6 +43,12 @@ def test_moving_the_head_and_scaling_the_picture_change_nothing(x, y, k):
     assert lm.landmark_distance(real * k, made * k, "published") == pytest.approx(k * published)
 
 
+def test_the_real_face_gives_the_unit():
+    made = face(10, 1)
+    made[:, 263] = (350, 60)  # the generated face's eyes are three times as far apart
+    assert lm.landmark_distance(face(10, 0), made) == pytest.approx(lm.landmark_distance(face(10, 0), face(10, 1)))
+
+
 def test_points_outside_the_mouth_do_not_count():
     made = face()
     others = np.setdiff1d(np.arange(478), lm.MOUTH)

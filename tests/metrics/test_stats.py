@@ -46,6 +46,13 @@ def test_with_one_clip_a_cluster_the_interval_is_near_student_s():
     assert e.low == pytest.approx(values.mean() - half, abs=0.04) and e.high == pytest.approx(values.mean() + half, abs=0.04)
 
 
+def test_the_interval_leans_towards_the_long_tail():
+    values = np.random.default_rng(2).lognormal(0, 1, 40)
+    e, mirrored = stats.mean_interval(values, range(40), 1), stats.mean_interval(-values, range(40), 1)
+    assert e.high - e.mean > 1.2 * (e.mean - e.low)
+    assert mirrored.mean - mirrored.low > 1.2 * (mirrored.high - mirrored.mean)
+
+
 def test_a_wider_level_is_wider_and_contains_the_narrower():
     data = clustered(9, 5)
     inner, outer = (stats.mean_interval(*data, seed=2, level=level) for level in (0.8, 0.99))

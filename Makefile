@@ -1,0 +1,49 @@
+# make demo                 everything on the synthetic corpus, on a machine that has python >= 3.11, git and make
+# make test                 the whole test suite
+# make real CLIPS=folder    score a folder of your own videos (after make demo)
+PYTHON ?= python3
+PY ?= .venv/bin/python
+JOBS ?=
+
+export DVC_NO_ANALYTICS = 1
+export DO_NOT_TRACK = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export PYANNOTE_METRICS_ENABLED = 0
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test real doctor clean help
+
+help:
+	@sed -n 's/^# //p' Makefile | head -3
+
+demo: .venv/.demo-installed
+	@$(PY) -m flows.doctor
+	@$(PY) -m flows.cli evaluate $(if $(JOBS),--jobs $(JOBS))
+
+real: demo
+	@test -n "$(CLIPS)" || { echo "which folder? make real CLIPS=path/to/folder"; exit 2; }
+	@$(PY) -m flows.cli real "$(CLIPS)" $(if $(JOBS),--jobs $(JOBS))
+
+test: .venv/.test-installed
+	@$(PY) -m flows.doctor
+	$(PY) -m pytest
+
+doctor: .venv/.demo-installed
+	@$(PY) -m flows.cli doctor
+
+# The demo needs no test packages; a stamp each, so that neither installs twice.
+.venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing (about 5 GB with PyTorch; a few minutes the first time)"
+	@$(PY) -m pip install -q -c constraints.txt -e .
+	@touch $@
+
+.venv/.test-installed: pyproject.toml constraints.txt | .venv/bin/python
+	@$(PY) -m pip install -q -c constraints.txt -e '.[test]'
+	@touch $@ .venv/.demo-installed
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv .venv || { echo "python's venv is missing; on Debian: sudo apt-get install -y python3-venv"; exit 1; }
+
+clean:
+	rm -rf data results .babelface

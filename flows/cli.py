@@ -1,0 +1,223 @@
+"""The command `babelface`. Everything heavy is imported inside the commands, so that --help comes at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Instances (track@synthetic-en), stages (track) or patterns "
+                                                     "('score-*'); everything they need comes with them. None: all.", show_default=False)]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JOBS = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use.", show_default="all")]
+WAIT = Annotated[bool, typer.Option("--wait", help="Where another build is at work, wait for it instead of giving up.")]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  help="Builds multilingual talking-face datasets and measures talking-face systems across languages.",
+                  epilog="[b]Examples[/b]\n\n"
+                         "babelface plan                        what would run, and why\n\n"
+                         "babelface evaluate                    bring everything up to date; ends with the table and the report\n\n"
+                         "babelface build --jobs 8              only the data, up to the splits\n\n"
+                         "babelface evaluate 'score-*'          what these instances need, and no more\n\n"
+                         "babelface real ~/clips                score a folder of your own videos\n\n"
+                         "babelface funnel                      where clips were lost, and why\n\n"
+                         "Run from the project's root. After a change to params.yaml that adds or removes a corpus, a language or a "
+                         "system: babelface graph --write. The same results without Prefect: dvc repro.")
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface graph            print what dvc.yaml should be\n\n"
+                    "babelface graph --write    make it so\n\nbabelface graph --check    exit 1 where it is not")
+def graph(write: Annotated[bool, typer.Option("--write", help="Write dvc.yaml.")] = False,
+          check: Annotated[bool, typer.Option("--check", help="Only compare.")] = False) -> None:
+    """Write dvc.yaml from params.yaml."""
+    from core.params import load_params
+    from flows.graph import check_graph, render_graph, write_graph
+
+    params = load_params()
+    if write:
+        print("dvc.yaml written" if write_graph(params) else "dvc.yaml was up to date")
+    elif check:
+        check_graph(params)
+        print("dvc.yaml fits params.yaml")
+    else:
+        print(render_graph(params), end="")
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface plan\n\nbabelface plan report\n\nbabelface plan 'track@*' --json")
+def plan(targets: TARGETS = None, as_json: JSON = False) -> None:
+    """Show what is out of date, why, and what may follow. Runs nothing."""
+    from flows.graph import current_graph
+    from flows.plan import plan as make_plan
+
+    current_graph()
+    todo = make_plan(targets)
+    if as_json:
+        print(json.dumps(todo.as_json(), indent=2))
+    elif todo:
+        from flows.show import plan_table
+
+        _print(plan_table(todo))
+    else:
+        print(f"nothing changed: all {todo.n_instances} instances are up to date")
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface build\n\nbabelface build track@synthetic-tr --jobs 2")
+def build(targets: TARGETS = None, jobs: JOBS = None, wait: WAIT = False) -> None:
+    """Build the data of all corpora and languages, up to the splits."""
+    from flows.runner import run
+
+    raise typer.Exit(run("build", targets or ["split", "crop", "features"], jobs=jobs, wait=wait))
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface evaluate\n\nbabelface evaluate score-speech2vid-en\n\nThe same command goes on after "
+                    "Ctrl-C, a crash or kill -9.")
+def evaluate(targets: TARGETS = None, jobs: JOBS = None, wait: WAIT = False) -> None:
+    """Build, train, generate, score and report: everything in dvc.yaml."""
+    from flows import show
+    from flows.runner import run
+
+    status = run("evaluate", targets, jobs=jobs, wait=wait)
+    if status == 0 and not targets:
+        show.results()
+    raise typer.Exit(status)
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface funnel\n\nbabelface funnel --json")
+def funnel(as_json: JSON = False) -> None:
+    """Count clips in, kept and rejected by reason, per corpus, language and stage."""
+    from core.params import load_params
+    from flows.funnel import collect, table
+
+    found = collect(load_params())
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _print(table(found))
+        print("adds up" if found["adds_up"] else f"does NOT add up: {found['unaccounted']} items are unaccounted for; run: babelface build")
+    raise typer.Exit(0 if found["adds_up"] else 1)
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface doctor\n\nbabelface doctor --json")
+def doctor(as_json: JSON = False) -> None:
+    """Look at versions, system libraries, models, GPU, DVC and Prefect. Exit 1 where something will fail."""
+    from dataclasses import asdict
+
+    from flows.doctor import examine
+
+    found = examine()
+    if as_json:
+        print(json.dumps([asdict(f) for f in found], indent=2))
+    else:
+        for f in found:
+            mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[f.level]
+            print(f"{mark} {f.topic}: {f.text}")
+    raise typer.Exit(1 if any(f.level == "bad" for f in found) else 0)
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface real ~/clips\n\nbabelface real ~/clips --workspace /tmp/mine --expert syncnet_v2.model")
+def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an index.csv (file, language, speaker, kind; only `file` must "
+                                               "be filled).", exists=True, file_okay=False)],
+         workspace: Annotated[Path | None, typer.Option(help="Where to work; a folder that is new, or was made by this command.",
+                                                        show_default=".babelface/real/NAME")] = None,
+         expert: Annotated[Path, typer.Option(help="Weights of the sync expert.")] = Path("data/train/syncnet/model.pt"),
+         jobs: JOBS = None) -> None:
+    """Score a folder of your own videos, in a workspace beside this project, and say where its report is."""
+    from flows import workspace as ws
+    from flows.graph import GRAPH
+
+    place = workspace or Path(".babelface/real") / clips.resolve().name
+    if (place / GRAPH).is_file():
+        print(f"going on in {place}")
+    else:
+        ws.create_workspace(place, ws.overrides_for_folder(clips, expert))
+    status = ws.run_inside(place, "evaluate", *(["--jobs", str(jobs)] if jobs else []))
+    if status == 0:
+        status = ws.run_inside(place, "funnel")
+    print(f"workspace: {place}")
+    raise typer.Exit(status)
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface params\n\nbabelface params --schema > docs/params.schema.json")
+def params(schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema, for editors.")] = False) -> None:
+    """Check params.yaml and print it with every default filled in."""
+    from core.params import json_schema, load_params
+
+    if schema:
+        print(json.dumps(json_schema(), indent=2, sort_keys=True))
+    else:
+        import yaml
+
+        print(yaml.safe_dump(load_params().model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface corpora\n\nbabelface corpora synthetic")
+def corpora(name: Annotated[str | None, typer.Argument(help="One adapter.", show_default="all")] = None) -> None:
+    """Show the corpora there are adapters for: languages, licence, terms, consent."""
+    from dataclasses import asdict
+
+    from corpora.registry import adapters, open_corpus
+
+    for adapter in [name] if name else adapters():
+        card = asdict(open_corpus(adapter).CARD)
+        print(f"{adapter}: {card.pop('title')}")
+        for key, value in card.items():
+            if key != "name" and value:
+                print(f"  {key}: {', '.join(value) if isinstance(value, list | tuple) else value}")
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface workspace /tmp/try --set train.systems.speech2vid-en.steps=50\n\n"
+                    "babelface workspace /tmp/small --set corpora.synthetic.languages.ko=null --share-cache")
+def workspace(dest: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+              change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one param; null takes it out.")] = None,
+              share_cache: Annotated[bool, typer.Option("--share-cache", help="Use this project's DVC cache.")] = False) -> None:
+    """Make a copy of the project with params of its own, to try something beside it."""
+    from flows.workspace import create_workspace, override
+
+    print(create_workspace(dest, override(change or []), share_cache=share_cache, root=Path.cwd()))
+
+
+def _print(thing: object) -> None:
+    """Prints a rich table, as wide as it needs to be where no terminal bounds it."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(thing)
+
+
+def main() -> None:
+    """The console script: errors that a user can mend come as one line, with exit status 2."""
+    for name, value in (("DVC_NO_ANALYTICS", "1"), ("DO_NOT_TRACK", "1"), ("PYANNOTE_METRICS_ENABLED", "0"),
+                        ("PREFECT_SERVER_ANALYTICS_ENABLED", "false")):
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except Exception as error:
+        if not _for_users(error):
+            raise
+        print(f"babelface: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _for_users(error: Exception) -> bool:
+    """Whether an error is one that its message says all about."""
+    from core.params import ParamsError
+    from flows.funnel import NothingYet
+    from flows.graph import GraphError
+    from flows.plan import UnknownTarget
+    from flows.server import NoServer
+    from flows.spec import SpecError
+    from flows.workspace import WorkspaceError
+
+    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | SpecError | WorkspaceError
+                      | FileNotFoundError)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What every stage instance reads, writes and needs: the pipeline as data, computed from params.yaml. Knows nothing of DVC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.codehash import closure
+from core.params import Corpus, Expert, Params, System, WeightsFile
+
+DATA_STAGES = ("download", "segment", "track", "crop", "features")
+STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "aggregate", "report")
+CONTROLS = "controls"
+SUMMARY = "results/summary.json"
+REPORT = "results/report"
+# The instance names of one data stage become keys of a DVC group, which takes these characters only.
+_SAFE = re.compile(r"[A-Za-z0-9_-]+")
+
+# stage -> the data stages of the same instance that it reads
+_READS = {"download": (), "segment": ("download",), "track": ("download", "segment"), "crop": ("download", "track"),
+          "features": ("segment", "track")}
+# stage -> keys of params.yaml that its results depend on; how many workers there are is none of them. DVC does not notice a
+# dependency that is gone from the list: split and aggregate track all of `corpora`, and a corpus that goes changes the split.
+_PARAMS = {"download": ("shards", "executor.codec_threads"), "segment": ("segment", "shards"), "track": ("track", "shards"),
+           "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"), "split": ("split", "track.min_mesh_share", "train.systems"),
+           "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views"),
+           "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
+           "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker", "track.smooth_frames",
+                     "crop.views", "shards"),
+           "aggregate": ("score.expert_valid_margin", "report", "train.experts", "train.systems"), "report": ("report",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage instance."""
+
+    stage: str
+    instance: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+    meta: dict[str, object] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    plots: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        return f"python -m stages.{self.stage} {self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One data stage over all corpus-languages: what the instances share, and the values that differ, per instance."""
+
+    stage: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+    meta: dict[str, object]
+    items: dict[str, dict[str, str]]
+
+
+class SpecError(ValueError):
+    """params.yaml asks for a graph that cannot be written down."""
+
+
+def groups(params: Params, root: Path = Path(".")) -> list[Group]:
+    """The data stages. `${item...}` and `${key}` stand for the values of an instance."""
+    instances = params.instances()
+    wrong = [i.name for i in instances if not _SAFE.fullmatch(i.name)]
+    if wrong:
+        raise SpecError(f"corpora: {', '.join(wrong)}: names of corpora and languages may hold letters, digits, - and _ only")
+    found = []
+    for stage in DATA_STAGES:
+        deps = [f"data/{above}/${{key}}" for above in _READS[stage]]
+        if stage == "download":
+            items, slots = _downloads(params)
+            deps = ["${item.source}", "${item.index}", *code("download", root, adapters=True)]
+            keys = ["corpora.${item.corpus}.languages.${item.language}", *(f"${{item.{slot}}}" for slot in slots)]
+        else:
+            items, keys = {i.name: {} for i in instances}, []
+            deps += code(stage, root)
+        found.append(Group(stage, tuple(deps), (*keys, *_present(params, _PARAMS[stage])), (f"data/{stage}/${{key}}",),
+                           {"gpu": 0, "cheap": True, "cpus": _workers(params)}, items))
+    return found
+
+
+def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
+    """The stages that are no group: split, each training, each generator with its scores, aggregate, report."""
+    names = [i.name for i in params.instances()]
+    every = lambda *stages: [f"data/{s}/{n}" for s in stages for n in names]  # noqa: E731
+    systems, experts = params.train.systems, params.train.experts
+    workers = _workers(params)
+    split = "data/split/all"
+    found = [Stage("split", "all", (*every("segment", "track"), *code("split", root)),
+                   (*_present(params, _PARAMS["split"]), "corpora"),
+                   (split,), {"gpu": 0, "cheap": False, "cpus": 1})]
+    for group, entries in (("experts", experts), ("systems", systems)):
+        for name, entry in entries.items():
+            reads = [f"data/{s}/{i.name}" for s in ("crop", "features") for i in params.training_instances(entry)]
+            found.append(Stage("train", name, (*reads, split, *code("train", root, system=entry)),
+                               (*_present(params, _PARAMS["train"]), f"train.{group}.{name}"), (f"data/train/{name}",),
+                               {"gpu": 1, "cheap": False, "cpus": params.train.torch_threads}))
+    generators = [CONTROLS, *systems]
+    for name in generators:
+        entry = systems.get(name)
+        reads = every("download", "segment", "track") + ([] if entry is None else [*every("features"), f"data/train/{name}"])
+        keys = _present(params, _PARAMS["generate"])
+        found.append(Stage("generate", name, (*reads, split, *code("generate", root, system=entry)),
+                           (*keys, *([] if entry is None else [f"train.systems.{name}"])), (f"data/generate/{name}",),
+                           {"gpu": int(entry is not None), "cheap": False, "cpus": workers}))
+    for name in generators:
+        reads = [f"data/generate/{name}", *every("download", "segment", "track"), *_expert(params)]
+        found.append(Stage("score", name, (*reads, *code("score", root)),
+                           _present(params, _PARAMS["score"]), (f"data/score/{name}",),
+                           {"gpu": 1, "cheap": False, "cpus": workers}))
+    made = [f"data/{s}/{n}" for s in ("generate", "score") for n in generators] + [f"data/train/{n}" for n in (*experts, *systems)]
+    funnel = every(*DATA_STAGES)
+    found.append(Stage("aggregate", "all", (*made, split, *funnel, *code("aggregate", root)),
+                       (*_present(params, _PARAMS["aggregate"]), "corpora"),
+                       ("data/aggregate/all",), {"gpu": 0, "cheap": False, "cpus": 1}, metrics=(SUMMARY,), plots=("results/plots",)))
+    found.append(Stage("report", "all", ("data/aggregate/all", SUMMARY, *made, split, *funnel, *code("report", root)),
+                       _present(params, _PARAMS["report"]), (REPORT,), {"gpu": 0, "cheap": False, "cpus": 1}))
+    return found
+
+
+def code(stage: str, root: Path = Path("."), *, adapters: bool = False, system: Expert | System | None = None) -> list[str]:
+    """Files whose change makes a stage's results doubtful: what it imports, its templates, and what it opens by name.
+
+    adapters: also what any corpus adapter imports outside corpora/, the same list whatever corpora there are, so that another
+    corpus changes nobody else's. system: also the file of the talking-face system that the entry names.
+    """
+    files = set(closure(f"stages.{stage}", root))
+    if adapters:
+        for name in _adapter_modules(root):
+            files |= {f for f in closure(name, root) if not f.startswith("corpora/")}
+    if isinstance(system, System):
+        files |= set(closure(f"models.systems.{system.system}", root))
+    for folder in sorted({f.partition("/")[0] for f in files if "/" in f}):
+        files |= {f"{folder}/{kind}" for kind in ("templates", "static") if any((root / folder / kind).glob("*"))}
+    return sorted(files)
+
+
+def _adapter_modules(root: Path) -> list[str]:
+    folder = root / "corpora"
+    files = [p for p in (*folder.glob("*.py"), *folder.glob("*/adapter.py")) if p.stem not in ("__init__", "registry")]
+    return sorted(".".join(p.relative_to(root).with_suffix("").parts) for p in files)
+
+
+def _downloads(params: Params) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Per instance the values of the download group, and the names of its slots for the corpus's own settings.
+
+    DVC gives every instance of a group the same number of params, so a corpus with fewer settings repeats its last one.
+    """
+    settings = {name: sorted(entry.model_fields_set - {"languages"}) for name, entry in params.corpora.items()}
+    slots = [f"setting{n}" for n in range(1, max(map(len, settings.values())) + 1)]
+    items = {}
+    for i in params.instances():
+        keys = settings[i.corpus]
+        keys += [keys[-1]] * (len(slots) - len(keys))
+        entry = params.corpora[i.corpus]
+        items[i.name] = {"corpus": i.corpus, "language": i.language, "source": _source(entry), "index": _index(entry, i.language),
+                         **{slot: f"corpora.{i.corpus}.{key}" for slot, key in zip(slots, keys, strict=True)}}
+    return items, slots
+
+
+def _source(entry: Corpus) -> str:
+    folder = Path("corpora") / entry.adapter
+    return folder.as_posix() if folder.is_dir() else f"{folder.as_posix()}.py"
+
+
+def _index(entry: Corpus, language: str) -> str:
+    """What lists the recordings of one language: a folder of the user's, or a file of corpora/languages or corpora/indexes."""
+    if entry.path:
+        return entry.path
+    if entry.adapter == "synthetic":
+        return f"corpora/languages/{entry.languages[language].twin_of or language}.yaml"
+    index = Path("corpora/indexes") / entry.adapter
+    return index.as_posix() if index.is_dir() else _source(entry)
+
+
+def _expert(params: Params) -> list[str]:
+    """The sync expert that scores: a trained one's folder, or the user's file with the card beside it, where there is one."""
+    expert = params.score.expert
+    if not isinstance(expert, WeightsFile):
+        return [f"data/train/{expert}"]
+    card = Path(expert.weights).with_name("card.json")
+    return [expert.weights, *([card.as_posix()] if card.is_file() else [])]
+
+
+def _workers(params: Params) -> object:
+    """The cpus of a stage that runs worker processes: a reference into params.yaml where it stands there."""
+    return "${executor.workers}" if "workers" in params.executor.model_fields_set else params.executor.workers
+
+
+def _present(params: Params, keys: Iterable[str]) -> tuple[str, ...]:
+    """Those of `keys` that params.yaml spells out: DVC refuses to track a key that is left to its default."""
+    found = []
+    for key in keys:
+        value: object = params
+        for part in key.split("."):
+            value = getattr(value, part) if part in getattr(value, "model_fields_set", ()) else None
+        if value is not None:
+            found.append(key)
+    return tuple(found)

@@ -1,0 +1,158 @@
+"""Writes the HTML report: one folder that opens from disk, with its videos, its style and its script, and needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.params import Params
+from core.shards import read_json, write_bytes
+from core.stage import UserError, out_folder, run_cli
+
+OUT = Path("results/report")
+MOST_PX = 256  # longer side of a gallery video
+CRF = 23
+SAMPLES_PER_FRAME = 640
+
+
+def main(instance: str, params: Params) -> None:
+    """Writes results/report/: index.html, static/ and media/, in place of the last one."""
+    from core.executor import recover, swap
+    from report.page import HERE, STATIC, render
+
+    if instance != "all":
+        raise UserError(f"report has one instance, `all`; got {instance!r}")
+    document = read_json(out_folder("aggregate", "all") / "report.json")
+    recover(OUT)
+    following = OUT.with_name(f".{OUT.name}.next")
+    for name in ("media", "static"):
+        (following / name).mkdir(parents=True)
+    media = write_gallery(document["gallery"], following, params)
+    for name in STATIC:
+        shutil.copyfile(HERE / "static" / name, following / "static" / name)
+    write_bytes(following / "index.html", render(document, media).encode())
+    swap(following, OUT)
+
+
+def write_gallery(gallery: list[dict[str, Any]], folder: Path, params: Params) -> dict[str, dict[str, str]]:
+    """Writes every gallery video (H.264 and AAC) and its poster into folder/media; {generated_id: {video, poster}}."""
+    from core.media import encode_jpeg, write_video
+
+    shelf = Shelf(gallery, params)
+    out: dict[str, dict[str, str]] = {}
+    for clip in gallery:
+        for video in clip["videos"]:
+            name = (
+                f"{_safe(video['system'])}-{video['condition']}-{hashlib.sha256(video['generated_id'].encode()).hexdigest()[:12]}"
+            )
+            frames = [shrink(f) for f in shelf.frames(video, clip)]
+            sound = shelf.sound(video["audio_clip_id"], clip, len(frames))
+            write_video(folder / "media" / f"{name}.mp4", frames, audio=sound, crf=CRF)
+            write_bytes(folder / "media" / f"{name}.jpg", encode_jpeg(frames[len(frames) // 3], 80))
+            out[video["generated_id"]] = {"video": f"media/{name}.mp4", "poster": f"media/{name}.jpg"}
+    return out
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+
+
+def shrink(frame: np.ndarray) -> np.ndarray:
+    """The frame, uint8 HxWx3, made smaller where its longer side exceeds 256 pixels; sides even."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1.0, MOST_PX / max(height, width))
+    if scale == 1.0:
+        return frame
+    size = (max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+class Shelf:
+    """The frames and sounds of the gallery's clips, found in the outputs of earlier stages."""
+
+    def __init__(self, gallery: list[dict[str, Any]], params: Params):
+        videos = [v for clip in gallery for v in clip["videos"]]
+        clip_ids = {clip["clip_id"] for clip in gallery} | {v["audio_clip_id"] for v in videos if v["audio_clip_id"]}
+        track_ids = {clip["track_id"] for clip in gallery}
+        self._clips: dict[str, dict[str, Any]] = {}
+        self._tracks: dict[str, tuple[str, dict[str, Any]]] = {}
+        for one in params.instances() if gallery else ():
+            for row in rows_of(
+                out_folder("segment", one.name), "clips", "clip_id", clip_ids, ["clip_id", "start_frame", "audio"]
+            ):
+                self._clips[row["clip_id"]] = row
+            for row in rows_of(
+                out_folder("track", one.name), "tracks", "track_id", track_ids, ["track_id", "file", "start_frame", "n_frames"]
+            ):
+                self._tracks[row["track_id"]] = (one.name, row)
+        self._made: dict[str, dict[str, Any]] = {}
+        for source in sorted({v["source"] for v in videos}):
+            wanted = {v["generated_id"] for v in videos if v["source"] == source}
+            for row in rows_of(
+                out_folder("generate", source), "generated", "generated_id", wanted, ["generated_id", "video", "video_of"]
+            ):
+                self._made[row["generated_id"]] = row
+
+    def frames(self, video: dict[str, Any], clip: dict[str, Any]) -> Iterator[np.ndarray]:
+        """The frames of one gallery video: the generated ones, or those of the source where the row has none of its own."""
+        from core.media import read_frames
+
+        made = self._made.get(video["generated_id"]) or {}
+        if made.get("video"):
+            yield from read_frames(made["video"], stop=video["n_frames"])
+            return
+        instance, track = self._of(self._tracks, clip["track_id"], "track")
+        path = out_folder("download", instance) / "media" / track["file"]
+        if not path.is_file():
+            raise UserError(f"{path}: not there, but the gallery shows {clip['clip_id']}; run download {instance} again")
+        yield from read_frames(path, start=track["start_frame"], stop=track["start_frame"] + video["n_frames"])
+
+    def sound(self, clip_id: str | None, clip: dict[str, Any], n_frames: int) -> np.ndarray:
+        """int16 sound of a clip, exactly as long as the video; a clip's own sound starts where its track starts."""
+        from core.media import decode_flac
+
+        row = self._of(self._clips, clip_id or clip["clip_id"], "segment")
+        first = 0
+        if row["clip_id"] == clip["clip_id"]:
+            first = (self._of(self._tracks, clip["track_id"], "track")[1]["start_frame"] - row["start_frame"]) * SAMPLES_PER_FRAME
+        samples = decode_flac(row["audio"])[first : first + n_frames * SAMPLES_PER_FRAME]
+        return np.pad(samples, (0, n_frames * SAMPLES_PER_FRAME - len(samples)))
+
+    def _of(self, found: dict[str, Any], key: str, stage: str) -> Any:
+        if key not in found:
+            raise UserError(f"{key}: scored, but not in data/{stage}; the outputs are of different runs: build them again")
+        return found[key]
+
+
+def rows_of(folder: Path, table: str, key: str, wanted: set[str], columns: list[str]) -> list[dict[str, Any]]:
+    """The rows of a stage's table whose `key` is wanted, read shard by shard so that the other rows' bytes are let go."""
+    import pyarrow.compute as pc
+
+    from core.shards import read_shard
+
+    out = []
+    for path in sorted((folder / table).glob("shard-*")):
+        data = read_shard(path, columns)
+        out += data.filter(pc.is_in(data[key], value_set=_strings(wanted))).to_pylist()
+    return out
+
+
+def _strings(values: set[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(sorted(values), pa.string())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(run_cli("report", main, doc=__doc__))

@@ -1,0 +1,49 @@
+"""Fixtures that every room's tests share. Nothing here needs the network, a GPU or a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for name, value in (("DVC_NO_ANALYTICS", "1"), ("DO_NOT_TRACK", "1"), ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
+                    ("PYANNOTE_METRICS_ENABLED", "0"), ("GIT_CONFIG_NOSYSTEM", "1")):
+    os.environ.setdefault(name, value)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips, golden values and models that is not part of the repository; skips without it."""
+    named = os.environ.get("BABELFACE_SHARED")
+    folder = Path(named) if named else ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no folder of real clips: set BABELFACE_SHARED to it")
+    return folder.resolve()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path):
+    """A function that makes a workspace of the project in a folder of its own, with params changed: workspace({...}) -> Path."""
+    from flows.workspace import create_workspace
+
+    made = iter(range(1000))
+
+    def make(overrides: dict | None = None) -> Path:
+        return create_workspace(tmp_path / f"workspace{next(made)}", overrides, root=ROOT)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for Prefect's database, one for all tests: making it takes ten seconds."""
+    return tmp_path_factory.mktemp("prefect")

@@ -1,0 +1,231 @@
+"""Gaps, validity and protocols on rows small enough to work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metrics.planted import found, lag_curves, test_unseen, twin_comparisons
+from metrics.robustness import (
+    METRICS,
+    MixedProtocols,
+    Table,
+    drop_unjudged,
+    expert_validity,
+    metric_label,
+    null_reason,
+    one_protocol,
+    value_of,
+    worse_by,
+)
+
+unseen_test = test_unseen
+del test_unseen  # a function of the project, not a test of pytest's
+
+
+def row(system="real", condition="self", language="tr", track="t0", speaker="a", **scores):
+    """A score row; its sound is its own unless `audio` names another clip."""
+    audio = scores.pop("audio", track)
+    return {
+        "generated_id": f"{track}.{system}.{condition}.{scores.get('sample', 0)}.{audio}", "track_id": track, "clip_id": track,
+        "corpus": "c", "language": language, "cluster": f"speaker:{speaker}", "system": system, "condition": condition,
+        "training_languages": [], "audio_clip_id": audio, "audio_language": language, "sample": 0, "protocol": "p", "expert": "e",
+        "expert_sha256": "0", "finder": "f", "null_reasons": [], **scores,
+    }  # fmt: skip
+
+
+def pairs(real, shuffled, language="tr"):
+    out = []
+    for i, (a, b) in enumerate(zip(real, shuffled, strict=True)):
+        out += [row(track=f"{language}{i}", language=language, speaker=str(i), lse_c=a)]
+        out += [row(condition="shuffled", track=f"{language}{i}", language=language, speaker=str(i), lse_c=b)]
+    return out
+
+
+def test_gaps_are_taken_clip_by_clip_and_point_to_worse():
+    rows = [row(track="t0", lse_c=4.0, lse_d=7.0), row(track="t1", lse_c=2.0, lse_d=9.0)]
+    rows += [row("s", track="t0", lse_c=3.0, lse_d=7.5), row("s", track="t1", lse_c=1.5, lse_d=10.0)]
+    table = Table(rows, resamples=100)
+    cell = table.cell("s", "self", "tr", "lse_c")
+    assert cell.value.mean == 2.25 and cell.gap.mean == 0.75 and (cell.gap.n_clips, cell.gap.n_speakers) == (2, 1)
+    assert table.cell("s", "self", "tr", "lse_d").gap.mean == 0.75
+    assert table.cell("real", "self", "tr", "lse_c").gap is None
+
+
+def test_a_clip_without_a_real_score_is_left_out_of_the_gap_but_not_of_the_mean():
+    rows = [row(track="t0", lse_c=4.0), row(track="t1", lse_c=None)]
+    rows += [row("s", track="t0", lse_c=3.0), row("s", track="t1", lse_c=1.0)]
+    cell = Table(rows, resamples=100).cell("s", "self", "tr", "lse_c")
+    assert cell.value.mean == 2.0 and cell.gap.mean == 1.0 and cell.gap.n_clips == 1
+
+
+def test_metrics_against_the_real_video_have_their_gap_to_the_ideal():
+    rows = [row(), row("s", opening_correlation=0.7, landmark_distance=0.04, psnr=30.0)]
+    table = Table(rows, resamples=100)
+    assert table.cell("s", "self", "tr", "opening_correlation").gap.mean == pytest.approx(0.3)
+    assert table.cell("s", "self", "tr", "landmark_distance").gap.mean == pytest.approx(0.04)
+    assert table.cell("s", "self", "tr", "psnr").gap is None
+
+
+def test_with_foreign_sound_the_reference_is_the_clip_that_sound_comes_from():
+    rows = [row(track="t0", lse_c=4.0), row(track="e0", language="en", lse_c=6.0)]
+    rows += [row("s", "cross-language", track="t0", audio="e0", lse_c=3.0) | {"audio_language": "en"}]
+    cell = Table(rows, resamples=100).cell("s", "cross-language", "en", "lse_c")
+    assert cell.gap.mean == 3.0
+
+
+@pytest.mark.parametrize("faces, voices, n", [(8, 2, 2), (2, 8, 2), (8, 8, 8)])
+def test_clusters_are_the_fewer_of_faces_and_voices(faces, voices, n):
+    real = [row(track=f"e{i}", language="en", speaker=f"v{i}", lse_c=5.0) for i in range(voices)]
+    real += [row(track=f"t{i}", speaker=f"f{i % faces}", lse_c=5.0) for i in range(8)]
+    made = [
+        row("s", "cross-language", track=f"t{i}", speaker=f"f{i % faces}", audio=f"e{i % voices}", lse_c=float(i))
+        | {"audio_language": "en"}
+        for i in range(8)
+    ]
+    cell = Table(real + made, resamples=100).cell("s", "cross-language", "en", "lse_c")
+    assert (cell.value.n_clips, cell.value.n_speakers, cell.gap.n_speakers) == (8, n, n)
+
+
+def test_samples_of_one_input_count_as_one_clip():
+    rows = [row(track="t0", lse_c=4.0), *(row("s", track="t0", lse_c=v, sample=i) for i, v in enumerate((1.0, 2.0, 3.0)))]
+    cell = Table(rows, resamples=100).cell("s", "self", "tr", "lse_c")
+    assert (cell.value.mean, cell.value.n_clips, cell.gap.mean) == (2.0, 1, 2.0)
+
+
+def test_the_lead_is_over_the_same_video_with_shuffled_sound():
+    rows = [row(lse_d=8.0), row("s", lse_d=9.0), row("s", "shuffled", lse_d=12.0)]
+    table = Table(rows, resamples=100)
+    assert table.cell("s", "self", "tr", "lse_d").over_shuffled.mean == 3.0
+    assert table.cell("s", "shuffled", "tr", "lse_d").over_shuffled is None
+
+
+@pytest.mark.parametrize(
+    "real, shuffled, valid",
+    [
+        ([3, 3, 3, 3], [1, 1, 1, 1], True),
+        ([3, 3, 3, 0], [1, 1, 1, 1], True),  # 3 of 4 is enough
+        ([3, 3, 0, 0], [1, 1, 1, 1], False),  # a mean above is not
+        ([2, 2, 2, -9], [1, 1, 1, 1], False),  # nor are the ranks, when the mean is below
+        ([1, 1, 1, 1], [1, 1, 1, 1], False),  # ties are not right
+    ],
+)
+def test_validity_asks_for_three_quarters_and_a_mean_above(real, shuffled, valid):
+    verdict = expert_validity(pairs(real, shuffled), 0.0)["tr"]
+    assert verdict.valid is valid and verdict.n_clips == 4
+    assert verdict.reason == (None if valid else "expert_not_valid_here")
+
+
+def test_validity_respects_the_margin_and_states_chance():
+    rows = pairs([3, 3, 3, 3], [1, 1, 1, 1])
+    assert not expert_validity(rows, 2.0)["tr"].valid
+    assert expert_validity(rows, 1.9)["tr"].chance == pytest.approx(1 / 16)
+
+
+def test_a_language_without_pairs_is_not_valid():
+    verdict = expert_validity([row(lse_c=1.0)], 0.0)["tr"]
+    assert (verdict.valid, verdict.reason, verdict.n_clips) == (False, "no_real_and_shuffled_pairs", 0)
+
+
+def test_unjudged_scores_become_null_and_earlier_reasons_stay():
+    earlier = [{"metric": "lse_d", "reason": "too_short"}]
+    rows = [row(lse_c=1.0, lse_d=None, offset_frames=3, ssim=0.9, mean_dist=[1.0], null_reasons=earlier)]
+    (out,) = drop_unjudged(rows, expert_validity(rows, 0.0))
+    assert (out["lse_c"], out["offset_frames"], out["mean_dist"], out["ssim"]) == (None, None, None, 0.9)
+    assert null_reason(out, "lse_c") == null_reason(out, "abs_offset") == "expert_not_valid_here"
+    assert null_reason(out, "lse_d") == "too_short"
+    assert rows[0]["lse_c"] == 1.0, "the rows given stay as they are"
+
+
+def test_valid_languages_keep_theirs_beside_invalid_ones():
+    rows = pairs([3, 3, 3, 3], [1, 1, 1, 1], "tr") + pairs([1, 1, 1, 1], [3, 3, 3, 3], "fi")
+    kept = {r["language"]: r["lse_c"] for r in drop_unjudged(rows, expert_validity(rows, 0.0))}
+    assert kept["fi"] is None and kept["tr"] is not None
+
+
+@pytest.mark.parametrize("column", ["protocol", "expert", "expert_sha256", "finder"])
+def test_mixed_protocols_name_both(column):
+    rows = [row(), row(track="t1", **{column: "other"})]
+    with pytest.raises(MixedProtocols) as error:
+        one_protocol(rows)
+    assert f"{column} {rows[0][column]}" in str(error.value) and f"{column} other" in str(error.value)
+    assert one_protocol(rows[:1])[column] == rows[0][column]
+
+
+def test_only_pinned_weights_lose_the_star():
+    assert metric_label(METRICS["lse_d"], False) == "LSE-D*" and metric_label(METRICS["lse_d"], True) == "LSE-D"
+    assert metric_label(METRICS["ssim"], False) == "SSIM"
+
+
+def test_values_and_directions():
+    assert value_of(row(offset_frames=-3), "abs_offset") == 3.0
+    assert value_of(row(lse_c=float("nan")), "lse_c") is None and value_of(row(), "lse_c") is None
+    assert worse_by(METRICS["lse_c"], 1.0, 3.0) == 2.0 and worse_by(METRICS["lse_d"], 1.0, 3.0) == -2.0
+
+
+def speakers(language, values, system="real", metric="lse_c", **more):
+    return [
+        row(system, language=language, track=f"{language}{i}", speaker=str(i), **{metric: v}, **more)
+        for i, v in enumerate(values)
+    ]
+
+
+def test_a_wrong_twin_is_found_and_a_right_one_is_not():
+    rng = np.random.default_rng(1)
+    good, same, bad = (3 + 0.1 * rng.standard_normal(8) for _ in range(3))
+    rows = speakers("tr", good) + speakers("x-twin", same) + speakers("x-gap", bad - 1)
+    table = Table(rows, resamples=100)
+    result = twin_comparisons(table, {"x-gap": "tr", "x-twin": "tr"})
+    assert found(result, 0.05) == ["x-gap"]
+    (gap, twin) = (next(c for c in result if c.language == tag) for tag in ("x-gap", "x-twin"))
+    assert gap.p == pytest.approx(2 / 12870) and gap.p_holm == pytest.approx(
+        4 / 12870
+    )  # exact: 16 choose 8, two sides, two tests
+    assert gap.worse_by == pytest.approx(np.mean(good) - np.mean(bad - 1)) and twin.p_holm > 0.05
+
+
+def test_a_twin_that_is_better_differs_but_is_not_found():
+    rng = np.random.default_rng(1)
+    rows = speakers("tr", 3 + 0.1 * rng.standard_normal(8)) + speakers("x", 4 + 0.1 * rng.standard_normal(8))
+    result = twin_comparisons(Table(rows, resamples=100), {"x": "tr"})
+    assert result[0].differs(0.05) and found(result, 0.05) == []
+
+
+def test_five_speakers_give_a_reason_instead_of_a_p():
+    rows = speakers("tr", [3.0] * 8) + speakers("x", [1.0] * 5)
+    (only,) = twin_comparisons(Table(rows, resamples=100), {"x": "tr"})
+    assert (only.p, only.reason, only.n_speakers) == (None, "too_few_speakers", 5)
+
+
+def test_unseen_languages_are_compared_with_seen_ones():
+    rng = np.random.default_rng(2)
+    rows = []
+    for tag, gap in (("en", 0.2), ("fi", 0.2), ("ar", 0.6)):
+        rows += speakers(tag, [None] * 8)
+        rows += [
+            r | {"training_languages": ["en"]}
+            for r in speakers(tag, 1 - gap + 0.02 * rng.standard_normal(8), "s", "opening_correlation")
+        ]
+    table = Table(rows, resamples=100)
+    cells = table.cells()
+    unseen_test(table, cells)
+    p = {c.language: c.p_unseen_holm for c in cells if c.system == "s" and c.metric == "opening_correlation"}
+    assert p["en"] is None and p["ar"] < 0.01 and p["fi"] > 0.05
+
+
+def test_another_system_changes_no_interval():
+    rng = np.random.default_rng(3)
+    rows = speakers("tr", 3 + rng.standard_normal(8)) + speakers("tr", 2 + rng.standard_normal(8), "a")
+    alone = Table(rows, resamples=200).cell("a", "self", "tr", "lse_c")
+    beside = Table(rows + speakers("tr", rng.standard_normal(8), "b"), resamples=200).cell("a", "self", "tr", "lse_c")
+    assert alone == beside and alone.gap.low is not None
+
+
+def test_lag_curves_are_means_centred_on_zero():
+    rows = [
+        row(track="t0", mean_dist=[3.0, 1.0, 3.0]),
+        row(track="t1", mean_dist=[5.0, 3.0, 5.0]),
+        row(track="t2", mean_dist=None),
+    ]
+    (curve,) = lag_curves(Table(rows, resamples=100))
+    assert curve["lags_frames"] == [-1, 0, 1] and curve["distance"] == [4.0, 2.0, 4.0] and curve["n_clips"] == 2

@@ -1,0 +1,131 @@
+"""Figures and findings in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from report import text
+from report.plain import csv_text, plain, rounded
+
+
+@pytest.mark.parametrize(
+    "value, shown", [(1.23456, "1.235"), (-0.5, "\u22120.500"), (-0.0001, "0.000"), (None, "\u2013"), (12, "12.000")]
+)
+def test_numbers(value, shown):
+    assert text.number(value) == shown
+
+
+def test_signs_and_intervals():
+    assert text.number(0.5, 2, sign=True) == "+0.50" and text.number(0.0, 2, sign=True) == "0.00"
+    assert text.interval({"low": -0.1, "high": 0.25}, 2) == "[\u22120.10, 0.25]"
+    assert text.interval({"low": None, "high": None}) == text.interval(None) == ""
+
+
+def test_words():
+    assert text.listed(["a"]) == "a" and text.listed(["a", "b", "c"]) == "a, b and c"
+    assert text.counted(1, "clip") == "1 clip" and text.counted(1234, "clip") == "1\u202f234 clips"
+    assert text.p_text(0.0004) == "< 0.001" and text.p_text(0.0416) == "0.042" and text.p_text(None) == "\u2013"
+    assert text.reason_text("worker_died") == "worker died"
+
+
+def estimate(mean, low=None, high=None, n=12, speakers=6):
+    return {
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "n_clips": n,
+        "n_speakers": speakers,
+        "reason": None if low is not None else "too_few_speakers",
+    }
+
+
+def cell(language, gap, seen, p=None):
+    return {
+        "system": "s",
+        "condition": "self",
+        "language": language,
+        "metric": "ssim",
+        "seen": seen,
+        "value": estimate(0.9),
+        "gap": gap,
+        "over_shuffled": None,
+        "nulls": {},
+        "p_unseen": p,
+        "p_unseen_holm": p,
+        "unseen_reason": None,
+    }
+
+
+def document(cells, **more):
+    metric = {"name": "ssim", "label": "SSIM", "digits": 3, "higher_is_better": True, "judged": False, "unit": ""}
+    return {
+        "alpha": 0.05,
+        "validity": [],
+        "metrics": [metric],
+        "cells": cells,
+        "twins": {"languages": [], "comparisons": [], "found": []},
+        "systems": [{"name": "s", "control": False}],
+        "funnel": {"adds_up": True, "unaccounted": 0},
+        **more,
+    }
+
+
+def told(doc, rows=()):
+    return text.findings(doc, list(rows))
+
+
+def test_a_claim_needs_an_interval():
+    (claim,) = [f for f in told(document([cell("tr", estimate(0.2, 0.1, 0.3), True)])) if f["level"] == "claim"]
+    assert "in 1 of 1 language" in claim["text"] and "0.200 [0.100, 0.300], 12 clips of 6 speakers" in claim["text"]
+    few = told(document([cell("tr", estimate(0.2, speakers=3), True)]))
+    assert {f["level"] for f in few if f["link"] == "#gaps"} == {"no-claim"}
+    assert "3 speakers" in few[-1]["text"] and "too_few_speakers" in few[-1]["text"]
+
+
+def test_unseen_languages_are_named_only_when_worse():
+    cells = [
+        cell("en", estimate(0.2, 0.1, 0.3), True),
+        cell("fi", estimate(0.4, 0.3, 0.5), False, 0.01),
+        cell("ar", estimate(0.1, 0, 0.2), False, 0.01),
+    ]
+    (found,) = [f for f in told(document(cells)) if f["link"] == "#matrix"]
+    assert "worse in fi than" in found["text"] and "ar" not in found["text"].split("than")[0]
+
+
+def test_a_funnel_with_a_hole_is_a_warning():
+    rows = [
+        {"stage": "download", "in": 3, "kept": 2, "rejected": {"no_face": 1}},
+        {"stage": "score", "in": 2, "kept": 2, "rejected": {}},
+    ]
+    (fine,) = [f for f in told(document([]), rows) if f["link"] == "#funnel"]
+    assert fine["level"] == "fact" and "no face (1)" in fine["text"]
+    (hole,) = [f for f in told(document([], funnel={"adds_up": False, "unaccounted": 2}), rows) if f["link"] == "#funnel"]
+    assert hole["level"] == "warning" and "2 items cannot be accounted for" in hole["text"]
+
+
+def test_planted_languages_say_found_not_found_or_nothing():
+    def comparison(tag, p, worse=1.0):
+        return {
+            "language": tag,
+            "against": "tr",
+            "system": "real",
+            "metric": "ssim",
+            "worse_by": worse,
+            "p": p,
+            "p_holm": p,
+            "reason": None if p is not None else "too_few_speakers",
+        }
+
+    twins = {
+        "languages": ["a", "b", "c"],
+        "found": ["a"],
+        "comparisons": [comparison("a", 0.01), comparison("b", 0.6), comparison("c", None)],
+    }
+    levels = {f["text"].split()[2].strip(":"): f["level"] for f in told(document([], twins=twins)) if f["link"] == "#planted"}
+    assert levels == {"a": "claim", "b": "fact", "c": "no-claim"}
+
+
+def test_plain_values_have_no_nan_and_six_digits():
+    assert rounded(1234567.8) == 1234570.0 and rounded(float("nan")) is None
+    assert plain({"a": (1, 0.12345678, float("inf"))}) == {"a": [1, 0.123457, None]}
+    assert csv_text([{"a": None, "b": 1 / 3, "c": 0}], ("a", "b")) == "a,b\n,0.333333\n"

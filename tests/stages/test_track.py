@@ -1,0 +1,247 @@
+"""Track: following faces with finders and meshes of known behaviour, and real ones on real frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from core import media
+from core.params import Track as TrackParams
+from core.records import Reject
+from core.tracks import N_LANDMARKS, load_track
+from stages.track import FINDERS, KEEP_SCORE, MAX_GAP, MESHES, Face, Mapper, follow
+from tests.stages.sync_clips import rows_of
+
+SHAPE = (240, 320, 3)
+RNG = np.random.default_rng(5)
+TEMPLATE = RNG.uniform(-0.4, 0.4, (N_LANDMARKS, 2)).astype(np.float32)
+TEMPLATE -= (TEMPLATE.min(0) + TEMPLATE.max(0)) / 2
+
+
+def frames(n, shape=SHAPE):
+    """Each frame carries its number, so that a fake model knows which one it sees."""
+    for f in range(n):
+        frame = np.zeros(shape, np.uint8)
+        frame[:, :, 0], frame[:, :, 1] = f % 256, f // 256
+        yield frame
+
+
+def number(frame):
+    return int(frame[0, 0, 0]) + 256 * int(frame[0, 0, 1])
+
+
+@dataclass
+class Seen:
+    box: np.ndarray
+    score: float
+
+    def moved(self, x, y):
+        return Seen(self.box + np.float32([x, y, x, y]), self.score)
+
+
+class World:
+    """Faces with a box for every frame; both models look them up. A look at part of a frame (the closer one) sees `close` only."""
+
+    def __init__(self, *faces, score=lambda k, f: 0.9, meshed=lambda k, f: True):
+        self.faces, self.score, self.is_meshed, self.looks = faces, score, meshed, []
+
+    def find(self, frame):
+        f = number(frame)
+        if frame.shape != SHAPE:
+            return []
+        self.looks.append(f)
+        return [Seen(np.float32(face(f)), self.score(k, f)) for k, face in enumerate(self.faces)
+                if face(f) is not None and self.score(k, f) >= KEEP_SCORE]
+
+    def points(self, frame, box):
+        f, centre = number(frame), (np.asarray(box[:2]) + box[2:]) / 2
+        for k, face in enumerate(self.faces):
+            true = face(f)
+            if true is not None and self.is_meshed(k, f) and np.all(np.abs(centre - middle(true)) < side(true) / 2):
+                return shape_in(true), 0.9
+        return None, 0.0
+
+
+def middle(box):
+    return (np.float32(box[:2]) + np.float32(box[2:])) / 2
+
+
+def side(box):
+    return box[2] - box[0]
+
+
+def shape_in(box):
+    """The mesh of a face: not centred on the finder's box, as in life."""
+    return (TEMPLATE * side(box) + middle(box) + (0, 0.1 * side(box))).astype(np.float32)
+
+
+def mover(x, y, size, dx=0.0, dy=0.0, only=None):
+    return lambda f: None if only is not None and not only(f) else (x + dx * f, y + dy * f, x + dx * f + size, y + dy * f + size)
+
+
+def run(world, n, **more):
+    return follow(frames(n), world, world, **{"every": 5, "iou_least": 0.3, "start_score": 0.6} | more)
+
+
+def test_one_moving_face_is_followed_on_every_frame():
+    face = mover(60, 50, 80, dx=1.5, dy=0.7)
+    world = World(face)
+    (found,), n = run(world, 60)
+    assert n == 60 and sorted(found.boxes) == list(range(60)) and sorted(found.points) == list(range(60))
+    track = found.track(60, 1)
+    assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01, "between two looks the box moves with the mesh"
+    assert np.abs(track.landmarks - np.stack([shape_in(face(f)) for f in range(60)])).max() < 0.01 and track.meshed.all()
+    assert world.looks == list(range(0, 60, 5)), "the finder looks every fifth frame only"
+
+
+def test_two_faces_keep_to_themselves():
+    left, right = mover(20, 60, 70, dx=0.8), mover(200, 60, 80, dx=-0.8)
+    found, _ = run(World(left, right), 60)
+    assert len(found) == 2
+    for face, true in zip(sorted(found, key=lambda x: x.boxes[0][0]), (left, right), strict=True):
+        assert np.abs(face.track(60, 1).boxes - np.float32([true(f) for f in range(60)])).max() < 0.01
+
+
+def test_a_face_that_leaves_is_not_made_up():
+    stays, goes = mover(20, 60, 70), mover(200, 60, 80, only=lambda f: f < 30)
+    found, n = run(World(stays, goes), 90)
+    shares = sorted(len(x.covered()) / n for x in found)
+    assert len(found) == 2 and shares == [pytest.approx(30 / 90), 1.0]
+
+
+def test_a_face_that_comes_back_late_is_another_track():
+    face = mover(60, 60, 80, only=lambda f: f < 20 or f >= 20 + MAX_GAP + 10)
+    found, _ = run(World(face), 100)
+    assert [min(x.boxes) for x in found] == [0, 55] and max(found[0].boxes) == 19
+
+
+def test_weak_detections_only_carry_on_a_face():
+    def never_meshed(k, f):
+        return False
+
+    face = mover(60, 60, 80)
+    weak_later, _ = run(World(face, score=lambda k, f: 0.9 if f < 10 else 0.4, meshed=never_meshed), 50)
+    assert len(weak_later) == 1 and len(weak_later[0].covered()) == 46 and max(weak_later[0].boxes) == 45
+    weak_always, _ = run(World(face, score=lambda k, f: 0.4), 50)
+    assert weak_always == []
+
+
+def test_a_short_gap_is_filled_along_a_line():
+    gone = range(12, 30)  # 18 frames, less than MAX_GAP
+    face = mover(40, 50, 80, dx=1.0, only=lambda f: f not in gone)
+    found, _ = run(World(face), 60)
+    assert len(found) == 1 and len(found[0].covered()) == 60
+    track, whole = found[0].track(60, 1), mover(40, 50, 80, dx=1.0)
+    assert np.abs(track.boxes - np.float32([whole(f) for f in range(60)])).max() < 0.01
+    assert np.abs(track.landmarks - np.stack([shape_in(whole(f)) for f in range(60)])).max() < 0.01
+    assert not track.meshed[12:30].any() and track.meshed[:12].all() and track.meshed[30:].all()
+
+
+def test_a_lost_mesh_is_asked_for_at_once_and_found_again():
+    face = mover(60, 60, 80, dx=0.5)
+    world = World(face, meshed=lambda k, f: not 17 <= f < 33)
+    (found,), _ = run(world, 60)
+    assert 17 in world.looks, "the finder is asked in the frame where the mesh is lost"
+    track = found.track(60, 1)
+    assert len(found.covered()) == 60 and track.meshed[:17].all() and not track.meshed[17:33].any() and track.meshed[35:].all()
+    assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01
+
+
+def test_a_face_that_never_fits_the_mesh_has_boxes_all_the_same():
+    face = mover(60, 60, 80, dx=0.5)
+    (found,), _ = run(World(face, meshed=lambda k, f: False), 51)
+    track = found.track(51, 3)
+    assert not track.meshed.any() and np.isfinite(track.landmarks).all()
+    assert np.abs(track.boxes - np.float32([face(f) for f in range(51)])).max() < 0.01
+
+
+def test_smoothing_halves_noise_and_keeps_a_line():
+    noisy = Face(0, np.float32([0, 0, 80, 80]))
+    rng = np.random.default_rng(2)
+    for f in range(200):
+        noisy.boxes[f] = np.float32([f, 0, f + 80, 80])
+        noisy.points[f] = TEMPLATE * 80 + (f, 0) + rng.normal(0, 1, (N_LANDMARKS, 2))
+    true = np.stack([TEMPLATE * 80 + (f, 0) for f in range(200)])
+    raw, smooth = noisy.track(200, 1).landmarks - true, noisy.track(200, 3).landmarks - true
+    assert smooth[1:-1].std() == pytest.approx(raw.std() * np.sqrt(3 / 8), rel=0.05)  # weights 1 2 1
+    assert abs(smooth[1:-1].mean()) < 0.02
+
+
+# ---- the stage's own verdicts -------------------------------------------------------------------------------------------------
+def mapper(world, tmp_path, n=50, **changes):
+    media.write_video(tmp_path / "a.mp4", [np.full(SHAPE, 90, np.uint8)] * n)
+    made = Mapper.__new__(Mapper)
+    made._c = TrackParams().model_dump() | {"media": str(tmp_path), "threads": 1, "finder": ("yunet", ""), "mesh": ("mediapipe", ""),
+                                            "names": {"finder": "fake:1", "landmarker": "fake:2"}} | changes
+    made._finder = made._mesh = Counting(world)
+    return made
+
+
+class Counting:
+    """Counts looks instead of reading numbers, for frames that went through a codec."""
+
+    def __init__(self, world):
+        self.world, self.f = world, -1
+
+    def find(self, frame):
+        self.f += 1
+        return self.world.find(next(frames(1)) + np.uint8([5 * self.f, 0, 0])) if frame.shape == SHAPE else []
+
+    def points(self, frame, box):
+        return None, 0.0
+
+
+def row(n=50):
+    return {"clip_id": "a-c0", "recording_id": "a", "corpus": "c", "language": "en", "speaker": None, "cluster": "recording:a", "kind": "real",
+            "file": "a.mp4", "start_frame": 0, "n_frames": n}
+
+
+@pytest.mark.parametrize("face, reason, says", [
+    (mover(0, 0, 80, only=lambda f: False), "no_face", "50 frames"),
+    (mover(60, 60, 30), "face_too_small", "30 pixels"),
+    (mover(60, 60, 80, only=lambda f: f < 20), "face_lost", "16 of 50"),
+])
+def test_a_clip_without_a_steady_face_is_refused_with_figures(face, reason, says, tmp_path):
+    with pytest.raises(Reject) as caught:
+        mapper(World(face), tmp_path)(row())
+    assert caught.value.reason == reason and says in caught.value.detail and "a-c0" in caught.value.detail
+
+
+def test_tracks_of_a_clip_go_from_left_to_right(tmp_path):
+    # The finder names the right one first.
+    made = mapper(World(mover(200, 60, 80), mover(20, 60, 70)), tmp_path, n=51)(row(51))["tracks"]
+    assert [(t["track_id"], t["track_index"]) for t in made] == [("a-c0-t0", 0), ("a-c0-t1", 1)]
+    assert [load_track(t).boxes[0, 0] for t in made] == [20, 200]
+    assert all(t["face_share"] == 1 and t["mesh_share"] == 0 and t["finder"] == "fake:1" for t in made)
+
+
+def test_a_clip_whose_frames_do_not_come_is_refused(tmp_path):
+    with pytest.raises(Reject) as caught:
+        mapper(World(mover(60, 60, 80)), tmp_path, n=40)(row(51))
+    assert caught.value.reason == "decode_error" and "40 of 51" in caught.value.detail and "a.mp4" in caught.value.detail
+
+
+# ---- real models --------------------------------------------------------------------------------------------------------------
+def test_tracks_of_synthetic_faces_lie_on_their_truth(talkers):
+    from core.shards import unpack
+
+    truth = {t["recording_id"]: t for t in rows_of(talkers, "download", "synthetic-en", "truth")}
+    tracks = rows_of(talkers, "track", "synthetic-en", "tracks")
+    assert sorted(t["recording_id"] for t in tracks) == sorted(truth)
+    for one in tracks:
+        assert one["face_share"] == 1 and one["mesh_share"] >= 0.9 and one["finder"].split(":")[0] in FINDERS and one["landmarker"].split(":")[0] in MESHES
+        known = truth[one["recording_id"]]
+        points = unpack(known["points"], np.float32, (one["n_frames"], -1, 2))
+        got = load_track(one).landmarks[:, known["point_indices"]]
+        assert np.median(np.linalg.norm(got - points, axis=-1)) < 0.08 * one["face_px"]
+
+
+def test_two_people_in_one_shot_are_two_tracks(shared):
+    config = TrackParams().model_dump() | {"media": str(shared / "real" / "clips"), "threads": 1, "names": {"finder": "f", "landmarker": "m"},
+                                           "finder": ("yunet", str(shared / "models" / "yunet_n_dynamic.onnx")),
+                                           "mesh": ("mediapipe", str(shared / "models" / "face_landmarker_v2_with_blendshapes.task"))}
+    made = Mapper(config)(row() | {"file": "two_speakers.mp4", "start_frame": 100, "n_frames": 30})["tracks"]
+    assert len(made) == 2 and all(t["face_share"] >= 0.98 for t in made)
+    assert load_track(made[0]).boxes[:, 2].max() < load_track(made[1]).boxes[:, 0].min()
