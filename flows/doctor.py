@@ -130,12 +130,12 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _prefect() -> Iterator[Finding]:
-    from flows.server import _answers
+    from flows.server import answers
 
     address = os.environ.get("PREFECT_API_URL")
     if not address:
         yield Finding("ok", "prefect", "PREFECT_API_URL is not set: every build starts a private API of its own")
-    elif _answers(address, 3.0):
+    elif answers(address, 3.0):
         yield Finding("ok", "prefect", f"API answers at {address}")
     else:
         yield Finding("bad", "prefect", f"nothing answers at PREFECT_API_URL={address}; start it, or unset the variable")

@@ -212,7 +212,8 @@ class Call:
         for name in todo:
             if name not in outcomes:
                 why = "interrupted" if self._killed.is_set() else f"dvc ended with status {code} before it came to this instance"
-                outcomes[name] = Outcome(name, "failed", why=why, tail=lines[-TAIL_LINES:], transient=code > 128)
+                outcomes[name] = Outcome(name, "failed", why=why, tail=lines[-TAIL_LINES:],
+                                         transient=_by_signal(code) and not self._killed.is_set())
         return outcomes
 
     def _once(self, names: list[str], outcomes: dict[str, Outcome]) -> tuple[list[str], int]:
@@ -230,6 +231,11 @@ class Call:
         code = self._process.wait()
         reader.end(names, code, self._killed.is_set())
         return reader.lines, code
+
+
+def _by_signal(status: int) -> bool:
+    """Whether an exit status says that a signal ended the process: -9 from Python, 128 + 9 from a shell. dvc's own is 255."""
+    return status < 0 or 128 < status <= 128 + 64
 
 
 class _Reader:
@@ -288,7 +294,7 @@ class _Reader:
             status = next((int(m[1]) for line in reversed(outcome.tail) if (m := self._STATUS.search(line))), None)
             outcome.status, outcome.changed = "failed", False
             outcome.tail = outcome.tail or self.lines[-TAIL_LINES:]
-            outcome.transient = not killed and (code > 128 or (status is not None and (status < 0 or status > 128)))
+            outcome.transient = not killed and (_by_signal(code) or (status is not None and _by_signal(status)))
             outcome.why = "interrupted" if killed else "exit status " + str(code if status is None else status)
 
 
@@ -305,9 +311,13 @@ def reproduce(names: Iterable[str], *, root: Path = Path("."), busy_wait_s: floa
     return Call(names, root=root, busy_wait_s=busy_wait_s).run()
 
 
-def reproduce_all(root: Path = Path(".")) -> int:
-    """Plain `dvc repro` of everything; its exit status. What a user without Prefect types."""
-    return subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=root, env=child_environment(), check=False).returncode
+def restore(root: Path = Path(".")) -> None:
+    """Brings back from the cache every output that dvc.lock names and the folder lacks.
+
+    `dvc repro` does not do it for our outputs: DVC keeps no run cache for outputs with `persist`, so it would make them again.
+    """
+    subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "checkout", "--allow-missing", "--quiet"], cwd=root, env=child_environment(),
+                   stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def current_graph() -> Params:

@@ -89,5 +89,5 @@ class Schedule:
     def _share(self, item: Item, ready: list[Item]) -> tuple[str, ...]:
         if not item.cheap:
             return (item.name,)
-        same = [i.name for i in ready if i.cheap and i.stage == item.stage]
-        return tuple(same[: max(1, min(MOST_PER_CALL, len(same) // self._jobs))])
+        others = [i.name for i in ready if i is not item and (i.cheap, i.stage, i.cpus, i.gpu) == (True, item.stage, item.cpus, item.gpu)]
+        return (item.name, *others[: max(1, min(MOST_PER_CALL, (len(others) + 1) // self._jobs)) - 1])

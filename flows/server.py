@@ -19,6 +19,7 @@ from pathlib import Path
 
 HOME = Path(".babelface/prefect")
 START_S = 120.0
+PATIENCE_S = 10.0
 # What a run that nobody watches in a browser does not need.
 _QUIET = {"PREFECT_SERVER_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "0", "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
           "PREFECT_SERVER_LOGGING_LEVEL": "ERROR", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
@@ -38,7 +39,7 @@ def prefect_api() -> Iterator[str]:
     os.environ.setdefault("PREFECT_HOME", str(HOME.resolve()))
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        if not _answers(given, 10.0):
+        if not answers(given, PATIENCE_S):
             raise NoServer(f"PREFECT_API_URL is {given}, and nothing answers there; start it (prefect server start) or unset the variable")
         yield given
         return
@@ -65,7 +66,7 @@ def _private() -> Iterator[str]:
         process = subprocess.Popen(command, env={**os.environ, **_QUIET}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True)
     try:
-        if not _answers(address, START_S, process):
+        if not answers(address, START_S, process):
             raise NoServer(f"the private Prefect API did not start within {START_S:.0f} s; see {home / 'server.log'}, or run `dvc repro`, "
                            "which needs no Prefect and gives the same result")
         yield address
@@ -74,7 +75,8 @@ def _private() -> Iterator[str]:
         process.wait(10)
 
 
-def _answers(address: str, patience_s: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+def answers(address: str, patience_s: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+    """Whether a Prefect API is healthy there, asking until `patience_s` is over or `process` has ended."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         try:

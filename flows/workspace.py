@@ -28,8 +28,8 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
                      root: Path = ROOT) -> Path:
     """The absolute path of a new git and DVC repository with the project's code, and params.yaml changed by `overrides`.
 
-    overrides: merged into params.yaml key by key; a value of None takes the key out. share_cache: use the project's DVC cache, so
-    that what it has already made is not made again. Without git data in the project, its files are found by walking.
+    overrides: merged into params.yaml key by key; a value of None takes the key out. share_cache: use the project's DVC cache, and
+    begin with what it has made already. Without git data in the project, its files are found by walking.
     WorkspaceError where `dest` holds something.
     """
     dest = Path(dest).resolve()
@@ -46,10 +46,14 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
     if share_cache:
         local = f"[cache]\n    dir = {(root / '.dvc' / 'cache').resolve()}\n"
         (dest / ".dvc" / "config.local").write_text(local, encoding="utf-8")
+        if (root / "dvc.lock").is_file():
+            shutil.copyfile(root / "dvc.lock", dest / "dvc.lock")
     _git(dest, "init", "-q")
     _git(dest, "add", "-A")
     _git(dest, "-c", "user.name=babelface", "-c", "user.email=babelface@localhost", "-c", "commit.gpgsign=false", "commit", "-q", "-m",
          "a workspace of babelface")
+    if share_cache:
+        graph.restore(dest)
     return dest
 
 

@@ -31,24 +31,49 @@ class SyncTraining(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """"loss" InfoNCE, "accuracy" within the batch, "chance" its value for one who guesses. batch: models.windows.sync_batch, and
         "hard" (a bool): whether shifts of the same clip are negatives too."""
-        windows = self._windows(batch["frames"], batch["starts"])
-        video = self.network.forward_lip(windows)
-        audio = self.network.forward_audio(batch["audio"].flatten(0, 1).transpose(1, 2)[:, None].contiguous())
+        pixels, sound = self._pixels(batch["frames"]), batch["audio"]
+        if self.training:
+            pixels, sound = disturb_pixels(pixels), disturb_sound(sound)
+        video = self.network.forward_lip(self._windows(pixels, batch["starts"]))
+        audio = self.network.forward_audio(sound.flatten(0, 1).transpose(1, 2)[:, None].contiguous())
         allowed = pairs_allowed(batch["clip"].flatten(), batch["start"].flatten(), bool(batch["hard"]))
         scale = self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
         loss, accuracy = info_nce(video, audio, scale, allowed)
         return {"loss": loss, "accuracy": accuracy.detach(), "chance": loss.new_tensor(info_nce_chance(allowed)),
                 "temperature": (1 / scale).detach()}
 
-    def _windows(self, frames: Tensor, starts: Tensor) -> Tensor:
-        """What forward_lip takes, (C W, ...), from frames uint8 (C, F, H, W, 3) and starts int64 (C, W)."""
-        index = starts[:, :, None] + torch.arange(SYNCNET_FRAMES, device=starts.device)  # (C, W, 5)
-        clip = torch.arange(len(frames), device=starts.device)[:, None, None]
+    def _pixels(self, frames: Tensor) -> Tensor:
+        """float32 (C, F, H, W, channels), 0..255, from uint8 RGB: BGR for SyncNet v2, one grey channel for the small one."""
         if isinstance(self.network, SyncNet):
-            cut = frames[clip, index].flatten(0, 1).flip(-1)  # (N, 5, H, W, 3) BGR
-            return cut.permute(0, 4, 1, 2, 3).float().contiguous()
-        grey = frames.float() @ frames.new_tensor(GREY, dtype=torch.float32)
-        return grey[clip, index].flatten(0, 1)
+            return frames.float().flip(-1)
+        return (frames.float() @ frames.new_tensor(GREY, dtype=torch.float32))[..., None]
+
+    def _windows(self, pixels: Tensor, starts: Tensor) -> Tensor:
+        """What forward_lip takes, (C W, ...), from pixels (C, F, H, W, channels) and starts int64 (C, W)."""
+        index = starts[:, :, None] + torch.arange(SYNCNET_FRAMES, device=starts.device)  # (C, W, 5)
+        clip = torch.arange(len(pixels), device=starts.device)[:, None, None]
+        cut = pixels[clip, index].flatten(0, 1)  # (N, 5, H, W, channels)
+        return cut.permute(0, 4, 1, 2, 3).contiguous() if isinstance(self.network, SyncNet) else cut[..., 0]
+
+
+def disturb_pixels(pixels: Tensor) -> Tensor:
+    """The same clips as another camera might have seen them: each clip mirrored or not, moved by up to 1/16 of its size, brighter or
+    darker, with more or less contrast and noise. (C, F, H, W, channels) in and out, 0..255. The same for all frames of a clip."""
+    n, height, width = len(pixels), pixels.shape[2], pixels.shape[3]
+    each = lambda low, high: torch.empty(n, 1, 1, 1, 1, device=pixels.device).uniform_(low, high)  # noqa: E731
+    moved = []
+    for clip in pixels:
+        dy, dx = (int(torch.randint(-side // 16, side // 16 + 1, ())) for side in (height, width))
+        clip = clip.flip(2) if torch.rand(()) < 0.5 else clip
+        moved.append(clip.roll((dy, dx), (1, 2)))
+    x = (torch.stack(moved) - 128) * each(0.7, 1.3) + 128 + each(-25, 25)
+    return (x + torch.randn_like(x) * each(0, 8)).clamp(0, 255)
+
+
+def disturb_sound(mfcc: Tensor) -> Tensor:
+    """The same sound through another channel: one offset per clip and coefficient, and noise. (C, W, rows, coefficients)."""
+    offset = torch.randn(len(mfcc), 1, 1, mfcc.shape[3], device=mfcc.device)
+    return mfcc + 3 * offset + 1.5 * torch.randn_like(mfcc)
 
 
 def is_hard(step: int, steps: int) -> bool:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params
 from core.records import Reject, carry
@@ -28,7 +29,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
 
         weights = {"voice": use_file(params.segment.voice_model).sha256 if Path(params.segment.voice_model or "").is_file()
                    else str(params.segment.voice_model)}
-    work = [Work(r["recording_id"], r["sha256"] + str(r["speaker"]), r, r) for r in read_rows(source, "recordings")]
+    work = [Work(r["recording_id"], digest_of(r), r, r) for r in read_rows(source, "recordings")]  # all of r: its identity goes on into the clips
     return run_stage("segment", instance, work, "stages.segment:Mapper", config=config, tables=("clips",),
                      fingerprint=seal("segment", params.segment.model_dump(), weights), n_shards=params.shards,
                      workers=params.executor.workers, timeout_s=params.executor.timeout_s)
@@ -92,6 +93,7 @@ def find_shots(frames, threshold: float) -> tuple[int, list[int], tuple[int, int
 def cut_spans(n_frames: int, shots: list[int], speech: list[tuple[float, float]], c: dict[str, Any]) -> list[tuple[int, int]]:
     """Clips as (first frame, end frame): whole where a lone shot of fitting length speaks, else around merged, padded speech."""
     least, most = round(c["min_s"] * FPS), round(c["max_s"] * FPS)
+    speech = [(a, min(b, n_frames / FPS)) for a, b in speech if a < n_frames / FPS]  # sound may go on after the last picture
     bounds = [0, *[s for s in shots if 0 < s < n_frames], n_frames]
     if len(bounds) == 2 and n_frames <= most:
         return [(0, n_frames)] if n_frames >= least and speech else []

@@ -86,7 +86,7 @@ def _quota(n: int, shares: Split, trained: bool) -> list[str]:
     expert = min(n - test, round(n * shares.expert_share)) if trained else n - test
     held_out = min(max(expert - 1, 0), max(1, round(expert * shares.validation_share)))
     rest = n - test - expert
-    validation = min(max(rest - 1, 0), max(1, round(rest * shares.validation_share)))
+    validation = min(max(rest - 1, 0), round(rest * shares.validation_share))
     return (["test"] * test + ["expert_train"] * (expert - held_out) + ["expert_validation"] * held_out
             + ["validation"] * validation + ["train"] * (rest - validation))
 

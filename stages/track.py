@@ -154,7 +154,7 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
     A face begins with a detection of at least `start_score`; weaker ones only carry on a face that is followed already.
     """
     faces: list[Face] = []
-    n = 0
+    n, last_look = 0, -1
     for f, frame in enumerate(frames):
         n = f + 1
         looked = f % every == 0
@@ -171,6 +171,10 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
                 points = _mesh(mesh, frame, face.here)
             if points is not None:
                 face.meshed(f, points[:N_LANDMARKS])
+        last_look = f if looked else last_look
+    for face in faces:
+        if face.last_seen() == last_look:  # no mesh to follow it by, but the finder saw it when it last looked
+            face.boxes[n - 1] = face.here
     return faces, n
 
 

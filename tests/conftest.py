@@ -47,3 +47,28 @@ def workspace(tmp_path: Path):
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for Prefect's database, one for all tests: making it takes ten seconds."""
     return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny workspace, made once by plain `dvc repro` (also when several processes run tests). Read it, do not change it."""
+    import subprocess
+    import sys
+
+    import filelock
+
+    from flows.workspace import create_workspace
+    from tests import whole
+
+    base = tmp_path_factory.getbasetemp()
+    shared_by_workers = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, done = shared_by_workers / "built", shared_by_workers / "built.ok"
+    with filelock.FileLock(shared_by_workers / "built.lock"):
+        if not done.exists():
+            create_workspace(folder, whole.tiny_overrides(), root=ROOT)
+            ran = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=whole.environment(), text=True,
+                                 capture_output=True, timeout=1200, stdin=subprocess.DEVNULL, check=False)
+            if ran.returncode:
+                pytest.fail(f"dvc repro failed in {folder}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
+            done.touch()
+    return folder

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.records import Card, Fetched, Item, Rejected
-from corpora.synthetic.language import Language, known_languages, load_language
+from corpora.synthetic.language import FOLDER, Language, known_languages, load_language
 from corpora.synthetic.speech import SAMPLE_RATE, VARIANTS, Phoneme, Utterance, speak
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ def spoken_language(config: Mapping, language: str) -> tuple[Language, Mapping]:
     if unknown:
         raise ValueError(f"synthetic: hard has unknown knobs {unknown}; expected some of {', '.join(HARD)}")
     return load_language(options.get("twin_of", language)), options
+
+
+def sources(config: Mapping, language: str) -> list[Path]:
+    """The files beside the code that this language's items are made from: the language's own, or its twin's."""
+    options = config["languages"].get(language) or {}
+    return [FOLDER / f"{options.get('twin_of', language)}.yaml"]
 
 
 def speaker_identity(config: Mapping, language: str, speaker: str) -> dict[str, Any]:

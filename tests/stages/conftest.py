@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -93,13 +91,13 @@ def odd(tmp_path_factory):
     source.mkdir()
     talk = {"codec": "aac", "samples": hum(SHORT)}
     t25 = [i / 25 for i in range(75)]
-    mux(source / "good.mp4", times_s=t25, tracks=[talk])
+    media.write_video(source / "good.mp4", drifting(0, 75), audio=wav(SHORT))
     mux(source / "brief.mp4", times_s=t25[:30], tracks=[{"codec": "aac", "samples": hum(SHORT)[:19200]}])
     mux(source / "mute.mp4", times_s=t25)
     mux(source / "heard.mp4", tracks=[talk])
     mux(source / "quiet.mp4", times_s=t25, tracks=[{"codec": "aac", "samples": click_track([1.0], 3.0)}])
     (source / "junk.mp4").write_bytes(np.random.default_rng(1).bytes(5000))
-    shutil.copyfile(source / "good.mp4", source / "torn.mp4")
+    mux(source / "torn.mp4", times_s=t25, tracks=[talk])
     with av.open(str(source / "torn.mp4")) as container:
         at = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
     data = bytearray((source / "torn.mp4").read_bytes())
@@ -107,9 +105,9 @@ def odd(tmp_path_factory):
     data[place:place + size] = b"\xff" * size
     (source / "torn.mp4").write_bytes(data)
     media.write_video(source / "cuts.mp4", [f for k, n in enumerate((70, 80, 75)) for f in drifting(k, n)],
-                      audio=wav({"length_s": 9.0, "speech": [(0.2, 8.8)], "clicks": []}))
+                      audio=wav({"length_s": 9.0, "clicks": [], "speech": [(0.2, 1.3), (1.6, 2.6), (3.0, 4.2), (4.5, 5.7), (6.2, 7.3), (7.6, 8.7)]}))
     # The picture ends before anybody speaks.
-    media.write_video(source / "late.mp4", drifting(0, 75), audio=wav({"length_s": 9.0, "speech": [(5.0, 8.8)], "clicks": []}))
+    media.write_video(source / "late.mp4", drifting(0, 75), audio=wav({"length_s": 9.0, "speech": [(5.0, 6.2), (6.6, 8.0)], "clicks": []}))
     names = ("good", "brief", "mute", "heard", "quiet", "junk", "torn", "cuts", "late")
     index(source, [{"file": f"{n}.mp4", "language": "en", "speaker": "made" if n == "good" else "", "kind": "generated" if n == "good" else ""}
                    for n in names] + [{"file": "gone.mp4", "language": "en"}])

@@ -123,9 +123,17 @@ def test_weak_detections_only_carry_on_a_face():
 
     face = mover(60, 60, 80)
     weak_later, _ = run(World(face, score=lambda k, f: 0.9 if f < 10 else 0.4, meshed=never_meshed), 50)
-    assert len(weak_later) == 1 and len(weak_later[0].covered()) == 46 and max(weak_later[0].boxes) == 45
+    assert len(weak_later) == 1 and len(weak_later[0].covered()) == 50
     weak_always, _ = run(World(face, score=lambda k, f: 0.4), 50)
     assert weak_always == []
+
+
+@pytest.mark.parametrize("n", range(50, 56))
+def test_a_face_without_a_mesh_is_seen_until_the_end_between_two_looks(n):
+    (found,), _ = run(World(mover(60, 60, 80), meshed=lambda k, f: False), n)
+    assert len(found.covered()) == n
+    (gone,), _ = run(World(mover(60, 60, 80, only=lambda f: f < 45), meshed=lambda k, f: False), n)
+    assert len(gone.covered()) == 41
 
 
 def test_a_short_gap_is_filled_along_a_line():
@@ -201,7 +209,7 @@ def row(n=50):
 @pytest.mark.parametrize("face, reason, says", [
     (mover(0, 0, 80, only=lambda f: False), "no_face", "50 frames"),
     (mover(60, 60, 30), "face_too_small", "30 pixels"),
-    (mover(60, 60, 80, only=lambda f: f < 20), "face_lost", "16 of 50"),
+    (mover(60, 60, 80, only=lambda f: f < 20), "face_lost", "16 of 50 frames"),
 ])
 def test_a_clip_without_a_steady_face_is_refused_with_figures(face, reason, says, tmp_path):
     with pytest.raises(Reject) as caught:
@@ -242,6 +250,6 @@ def test_two_people_in_one_shot_are_two_tracks(shared):
     config = TrackParams().model_dump() | {"media": str(shared / "real" / "clips"), "threads": 1, "names": {"finder": "f", "landmarker": "m"},
                                            "finder": ("yunet", str(shared / "models" / "yunet_n_dynamic.onnx")),
                                            "mesh": ("mediapipe", str(shared / "models" / "face_landmarker_v2_with_blendshapes.task"))}
-    made = Mapper(config)(row() | {"file": "two_speakers.mp4", "start_frame": 100, "n_frames": 30})["tracks"]
+    made = Mapper(config)(row() | {"file": "two_speakers.mp4", "start_frame": 0, "n_frames": 36})["tracks"]
     assert len(made) == 2 and all(t["face_share"] >= 0.98 for t in made)
     assert load_track(made[0]).boxes[:, 2].max() < load_track(made[1]).boxes[:, 0].min()

@@ -1,0 +1,258 @@
+"""How often a trained sync expert finds a lag that was put in on purpose, on held-out speakers, per language.
+
+    python -m bench.lag --workspace DIR [--seconds 3] [--out FILE.json]
+
+DIR is a finished workspace (or the project itself). Every test track's stored view is cut into stretches of --seconds; the sound
+of each is moved by every whole lag of -8..+8 frames, taken from the same clip, so that nothing is padded; the answer is the lag of
+-15..+15 with the smallest mean distance over the pairs there are. Right means within one frame: 3 in 31 by guessing. Beside it
+stand the exact rate, stretches of 1 s, and the control: the same with the sound of another clip, which nobody can answer.
+An SVG of mean distance against lag is written beside the JSON. Exit status 1 where a real language stays under the threshold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.timing import FPS, SYNCNET_FRAMES
+from metrics.stats import mean_interval
+from metrics.sync import VSHIFT, chance_accuracy, lse
+
+LAGS = tuple(range(-8, 9))  # frames; > 0: the sound comes earlier than the mouth, as in metrics.sync
+WITHIN_FRAMES = 1
+THRESHOLD = 0.95
+SHORT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One test track as the expert sees it: embeddings float32 (N, D) each, window i of both beginning at frame i."""
+
+    track_id: str
+    recording_id: str
+    language: str
+    cluster: str
+    video: np.ndarray
+    audio: np.ndarray
+
+
+def places(n_windows: int, seconds: float) -> list[int]:
+    """First windows of the stretches of a clip, side by side and centred, such that every lag of LAGS still falls inside the clip.
+    ValueError for stretches too short to be searched."""
+    length = windows_of(seconds)
+    room, step, reach = n_windows - length - 2 * max(LAGS), round(seconds * FPS), max(LAGS)
+    if room < 0:
+        return []
+    first = reach + room % step // 2
+    return [first + k * step for k in range(room // step + 1)]
+
+
+def windows_of(seconds: float) -> int:
+    """Number of sync windows in a stretch of video."""
+    length = round(seconds * FPS) - SYNCNET_FRAMES + 1
+    if length <= VSHIFT:
+        raise ValueError(f"--seconds {seconds:g}: at least {(VSHIFT + SYNCNET_FRAMES) / FPS:g} s are needed to search +-{VSHIFT} frames")
+    return length
+
+
+def offsets(video: np.ndarray, audio: np.ndarray, at: int, audio_at: int, length: int) -> list[int]:
+    """The offset found for each of LAGS: the stretch of `video` from window `at`, the sound from `audio_at` + lag."""
+    return [lse(video[at:at + length], audio[audio_at + lag:audio_at + lag + length], padded=False).offset_frames for lag in LAGS]
+
+
+def partner(clip: Clip, clips: list[Clip], seconds: float) -> Clip | None:
+    """Another clip for the control: of the same language and another speaker where there is one, long enough, the next in order."""
+    others = [c for c in clips if (c.language, c.recording_id) != (clip.language, clip.recording_id) and places(len(c.audio), seconds)]
+
+    def rank(other: Clip) -> tuple[bool, bool, bool, str]:
+        return other.language != clip.language, other.cluster == clip.cluster, other.track_id < clip.track_id, other.track_id
+
+    return min(others, key=rank, default=None)
+
+
+def examine(clips: list[Clip], everyone: list[Clip], seconds: float) -> dict[str, Any]:
+    """Rates over all stretches and lags of one language's clips, with numbers and an interval over speakers; null where there is
+    none. `everyone`: where the sound of the control comes from."""
+    length = windows_of(seconds)
+    errors, controls, clusters, curves, wrong_curves, left_out = [], [], [], [], [], 0
+    for clip in clips:
+        starts = places(len(clip.audio), seconds)
+        left_out += not starts
+        other = partner(clip, everyone, seconds)
+        for at in starts:
+            errors.append(np.abs(np.array(offsets(clip.video, clip.audio, at, at, length)) - LAGS))
+            clusters.append(clip.cluster)
+            curves.append(lse(clip.video[at:at + length], clip.audio[at:at + length], padded=False).mean_dist)
+            if other is not None:
+                there = places(len(other.audio), seconds)[0]
+                controls.append(np.abs(np.array(offsets(clip.video, other.audio, at, there, length)) - LAGS))
+                wrong_curves.append(lse(clip.video[at:at + length], other.audio[there:there + length], padded=False).mean_dist)
+    if not errors:
+        return {"n_speakers": 0, "n_clips": 0, "n_trials": 0, "too_short": left_out, "within_1": None, "exact": None, "low": None,
+                "high": None, "by_lag": None, "mismatched": None, "curve": None}
+    wrong, control = np.array(errors), np.array(controls)
+    right = wrong <= WITHIN_FRAMES
+    spread = mean_interval(right.mean(1), clusters)
+    return {
+        "n_speakers": len(set(clusters)), "n_clips": len(errors), "n_trials": right.size, "too_short": left_out,
+        "within_1": float(right.mean()), "exact": float((wrong == 0).mean()),
+        "low": None if spread.low is None else max(0.0, spread.low), "high": None if spread.high is None else min(1.0, spread.high),
+        "by_lag": {str(lag): float(r) for lag, r in zip(LAGS, right.mean(0), strict=True)},
+        "mismatched": {"n_trials": control.size, "within_1": float((control <= WITHIN_FRAMES).mean())} if controls else None,
+        "curve": {"lags_frames": list(range(-VSHIFT, VSHIFT + 1)), "mean": np.mean(curves, 0).tolist(),
+                  "p10": np.quantile(curves, 0.1, 0).tolist(), "p90": np.quantile(curves, 0.9, 0).tolist(),
+                  "mismatched": np.mean(wrong_curves, 0).tolist() if wrong_curves else None},
+    }
+
+
+def read_clips(expert: Any, view: str, instance: Any) -> list[Clip]:
+    """The real test tracks of one instance (params.instances()) in the current folder, embedded by `expert`, sorted by track."""
+    from core.shards import ViewStore, read_rows, unpack
+    from core.stage import UserError, out_folder
+    from models.experts.syncnet import N_MFCC
+
+    store = ViewStore(out_folder("crop", instance.name))
+    stored = set(store.ids(view))
+    if not stored:
+        raise UserError(f"{instance.name}: the expert looks at the view {view!r}, which is not stored; add it to crop.store and build again")
+    sound = {r["track_id"]: r["mfcc_syncnet"] for r in read_rows(out_folder("features", instance.name), "features", ["track_id", "mfcc_syncnet"])}
+    clips = []
+    for row in sorted(read_rows(out_folder("split", "all"), "splits"), key=lambda r: r["track_id"]):
+        track = row["track_id"]
+        if (row["corpus"], row["language"], row["split"]) != (instance.corpus, instance.language, "test") or track not in stored:
+            continue
+        n = row["n_frames"] - SYNCNET_FRAMES  # the sound ends one window early: 4 F - 1 rows
+        if n < 1 or sound.get(track) is None:
+            continue
+        video = expert.embed_video(store.frames(track, view, 0, row["n_frames"]))[:n]
+        audio = expert.embed_audio(unpack(sound[track], np.float32, (-1, N_MFCC)), n)
+        clips.append(Clip(track, row["recording_id"], row["language"], row["cluster"], video, audio))
+    return clips
+
+
+def measure(workspace: Path, seconds: float = 3.0, expert: Any = None) -> dict[str, Any]:
+    """Everything this benchmark says about a finished workspace: settings, `languages` (planted ones are marked and do not count)
+    and `passes`. expert: another than the workspace's own, with the same view; for controls."""
+    from core.params import load_params
+    from core.weights import load_torch
+    from models.experts.syncnet import open_sync
+    from stages.score import find_expert
+
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.chdir(workspace):
+        params = load_params()
+        found = find_expert(params)
+        size = params.crop.views[found["view"]].size
+        size = (size, size) if isinstance(size, int) else tuple(size)
+        if expert is None:
+            expert = open_sync("syncnet" if found["network"] == "full" else "small", load_torch(Path(found["path"])), size)
+        by_instance = {i: read_clips(expert, found["view"], i) for i in params.instances()}
+    real = [c for i, clips in by_instance.items() if not i.planted for c in clips]
+    rows = []
+    for instance, clips in by_instance.items():
+        everyone = clips if instance.planted else real
+        rows.append({"instance": instance.name, "language": instance.language, "planted": instance.planted,
+                     **examine(clips, everyone, seconds), "short": examine(clips, everyone, SHORT_S)})
+        rows[-1]["short"].pop("curve")
+        rows[-1]["passes"] = None if instance.planted else (rows[-1]["within_1"] or 0.0) >= THRESHOLD
+    return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S, "lags_frames": list(LAGS),
+            "search_frames": VSHIFT, "threshold": THRESHOLD, "chance": chance_accuracy(VSHIFT, WITHIN_FRAMES), "languages": rows,
+            "passes": any(not r["planted"] for r in rows) and all(r["passes"] for r in rows if not r["planted"])}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result as a table."""
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    head = f"{'language':>10} {'speakers':>8} {'clips':>6} {'trials':>7} {'within 1':>9} {'95 % interval':>14} {'exact':>6} {'mismatched':>11}"
+    lines = [f"expert {result['expert']}: share of trials whose lag was found, per cent; stretches of {result['seconds']:g} s; "
+             f"lags {LAGS[0]}..+{LAGS[-1]}, search +-{VSHIFT}; chance {share(result['chance'])}",
+             head + f" | {result['short_s']:g} s: trials, within 1, exact, mismatched"]
+    for r in result["languages"]:
+        s = r["short"]
+        wrong, short_wrong = ((x["mismatched"] or {}).get("within_1") for x in (r, s))
+        interval = f"{share(r['low'])}..{share(r['high'])}" if r["low"] is not None else "-"
+        verdict = "planted" if r["planted"] else "pass" if r["passes"] else "FAIL"
+        note = f", {r['too_short']} too short" if r["too_short"] else ""
+        lines.append(f"{r['language']:>10} {r['n_speakers']:>8} {r['n_clips']:>6} {r['n_trials']:>7} {share(r['within_1']):>9} {interval:>14} "
+                     f"{share(r['exact']):>6} {share(wrong):>11} | {s['n_trials']:>6} {share(s['within_1']):>6} {share(s['exact']):>6} "
+                     f"{share(short_wrong):>6}  {verdict}{note}")
+    lines.append(f"{'pass' if result['passes'] else 'FAIL'}: at least {share(THRESHOLD)} % within {WITHIN_FRAMES} frame in every real language")
+    return "\n".join(lines)
+
+
+STYLE = """text{font:10px system-ui,sans-serif;fill:#444}.name{font-size:12px;font-weight:600;fill:#111}.axis-title{fill:#666}
+.grid{stroke:#e4e4e4}.zero{stroke:#999}.line{fill:none;stroke-width:1.6}.real{stroke:#0b62a3}.band{stroke:#0b62a3;stroke-width:.6;opacity:.6}
+.wrong{stroke:#b4540a;stroke-dasharray:4 3}"""
+
+
+def plot(result: dict[str, Any], columns: int = 4) -> str:
+    """A stand-alone SVG: mean distance against lag, one small chart per language, all with one vertical scale."""
+    from markupsafe import escape
+
+    from report.charts import line_chart, nice_ticks
+
+    rows = [r for r in result["languages"] if r["curve"]]
+    wide, high, top = 260, 176, 40
+    every = [d for r in rows for name in ("p10", "p90", "mismatched") for d in r["curve"][name] or ()]
+    ticks = nice_ticks(min(every), max(every), 3) if every else [0.0, 1.0]
+    parts = []
+    for k, r in enumerate(rows):
+        x, y, c = k % columns * wide, top + k // columns * high, r["curve"]
+        lines = [{"x": c["lags_frames"], "y": c[name], "css": css, "label": name} for name, css in
+                 (("mismatched", "wrong"), ("p10", "band"), ("p90", "band"), ("mean", "real")) if c[name]]
+        chart = str(line_chart(lines, title=f"{r['language']}: distance against lag", x_title="lag of the sound, frames",
+                               span=(ticks[0], ticks[-1]), zero=True))
+        parts.append(f'<text class="name" x="{x + 42}" y="{y + 14}">{escape(r["language"])}{" (planted)" if r["planted"] else ""}, '
+                     f'n {r["n_clips"]}</text>')
+        parts.append(chart.replace("<svg ", f'<svg x="{x}" y="{y + 18}" width="{wide}" height="150" ', 1))
+    width, height = columns * wide, top + -(-max(len(rows), 1) // columns) * high
+    title = (f"Mean distance of sound and mouth against lag, held-out speakers, {result['seconds']:g} s: own sound "
+             "(blue; thin: a tenth of the clips lie below, a tenth above), another clip's sound (dashed)")
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"><style>{STYLE}</style>'
+            f'<rect width="100%" height="100%" fill="#fff"/><text x="14" y="22">{title}</text>{"".join(parts)}</svg>\n')
+
+
+def save(result: dict[str, Any], out: Path) -> Path:
+    """Writes the result and its plot; the path of the plot."""
+    from core.shards import write_bytes, write_json
+
+    write_json(out, result)
+    drawing = out.with_suffix(".svg")
+    write_bytes(drawing, plot(result).encode())
+    return drawing
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the table and writes JSON and SVG; 1 where the threshold is missed, 2 where the workspace cannot be read."""
+    from core.params import ParamsError
+    from core.stage import UserError
+
+    parser = argparse.ArgumentParser(prog="python -m bench.lag", description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path, default=Path("."), help="a finished workspace (default: this folder)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of the stretches (default 3)")
+    parser.add_argument("--out", type=Path, help="JSON file (default: results/bench/lag.json of the workspace)")
+    chosen = parser.parse_args(arguments)
+    out = chosen.out or chosen.workspace / "results" / "bench" / "lag.json"
+    try:
+        result = measure(chosen.workspace, chosen.seconds)
+    except (UserError, ParamsError, FileNotFoundError, ValueError) as error:
+        print(f"bench.lag: {error}", file=sys.stderr)
+        return 2
+    print(text(result))
+    print(f"written: {out} and {save(result, out)}")
+    return 0 if result["passes"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

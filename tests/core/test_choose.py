@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import core.choose
+from core.choose import choose
+from core.weights import Found, WeightsMissing
+
+NAMES = {"best": "best-file", "second": "second-file"}
+
+
+@pytest.fixture
+def world(monkeypatch):
+    """Sets which files are here and which can be fetched; records what was asked."""
+    asked = []
+
+    def make(here=(), fetchable=()):
+        def find(name, *, fetch=True):
+            asked.append((name, fetch))
+            if name in here or (fetch and name in fetchable):
+                return Found(Path(name), f"sha of {name}", "cache", "MIT")
+            raise WeightsMissing(f"no {name}")
+
+        monkeypatch.setattr(core.choose, "find", find)
+        return asked
+
+    return make
+
+
+def test_the_best_that_is_here_is_taken_and_nothing_fetched(world):
+    asked = world(here=("best-file", "second-file"))
+    assert choose("auto", NAMES)[0] == "best" and asked == [("best-file", False)]
+
+
+def test_a_second_best_that_is_here_beats_a_best_to_fetch(world):
+    asked = world(here=("second-file",), fetchable=("best-file",))
+    kind, found = choose("auto", NAMES)
+    assert (kind, found.sha256) == ("second", "sha of second-file") and not any(fetch for _, fetch in asked)
+
+
+def test_else_the_best_that_can_be_fetched(world):
+    world(fetchable=("best-file", "second-file"))
+    assert choose("auto", NAMES)[0] == "best"
+    world(fetchable=("second-file",))
+    assert choose("auto", NAMES)[0] == "second"
+
+
+def test_a_named_kind_is_that_or_nothing(world):
+    asked = world(here=("best-file",))
+    with pytest.raises(WeightsMissing, match="second-file"):
+        choose("second", NAMES)
+    assert asked == [("second-file", True)]
+    with pytest.raises(WeightsMissing):
+        world()
+        choose("auto", NAMES)

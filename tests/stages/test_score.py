@@ -1,0 +1,159 @@
+"""Score: what each kind of row gets, what is null and why, and that only what changed is scored again."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+
+import pytest
+
+import stages.generate
+import stages.score
+from core import media, shards
+from core.stage import UserError
+from tests.stages.sync_clips import inside, rows_of
+
+COMPARED = ("ssim", "psnr", "landmark_distance", "opening_correlation")
+SYNC = ("lse_d", "lse_c", "offset_frames", "n_windows", "mean_dist")
+
+
+def add_expert(folder):
+    """An expert that never learnt anything: its figures mean nothing, but there are some."""
+    import torch
+
+    from models.experts.syncnet import SyncNetSmall
+
+    torch.manual_seed(3)
+    out = folder / "data" / "train" / "syncnet"
+    out.mkdir(parents=True)
+    torch.save(SyncNetSmall((48, 64)).eval().state_dict(), out / "model.pt")
+    sha = hashlib.sha256((out / "model.pt").read_bytes()).hexdigest()
+    shards.write_json(out / "card.json", {"class": "models.experts.syncnet:SyncNetSmall", "kind": "expert", "width": "small", "view": "mouth",
+                                          "options": {"input_size": [48, 64]}, "languages": ["en"], "sha256": sha})
+    return sha
+
+
+def echoes(folder):
+    """Rows of a system that shows the source itself: coded again, beside another's sound, and a track whose words are others'."""
+    rows = []
+    real = {r["track_id"]: r for r in rows_of(folder, "generate", "controls", "generated") if (r["system"], r["condition"]) == ("real", "self")}
+    track = rows_of(folder, "track", "synthetic-en", "tracks")[0]
+    source = folder / "data" / "download" / "synthetic-en" / "media" / track["file"]
+    frames = list(media.read_frames(source, start=track["start_frame"], stop=track["start_frame"] + track["n_frames"]))
+    other = next(r for r in real.values() if r["track_id"] != track["track_id"])
+    mine = real[track["track_id"]] | {"system": "echo", "training": "echo", "training_languages": ["en"]}
+    rows.append(mine | {"generated_id": "echo.self", "video": media.encode_video(frames, crf=12)})
+    rows.append(mine | {"generated_id": "echo.shuffled", "condition": "shuffled", "video": None, "video_of": "echo.self",
+                        "audio_clip_id": other["audio_clip_id"], "n_frames": min(mine["n_frames"], other["n_frames"])})
+    rows.append(mine | {"generated_id": "echo.brief", "n_frames": 20, "video": media.encode_video(frames[:20], crf=12)})
+    rows.append(mine | {"generated_id": "echo.torn", "video": media.encode_video(frames[:20], crf=12)})
+    shards.write_table(shards.shard_path(folder / "data" / "generate" / "echo", "generated", 0), rows, "generated")
+
+
+@pytest.fixture(scope="module")
+def scored(talkers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scored") / "work"
+    shutil.copytree(talkers, folder, symlinks=True)
+    sha = add_expert(folder)
+    with inside(folder) as params:
+        stages.generate.main("controls", params)
+        echoes(folder)
+        stages.score.main("controls", params)
+        stages.score.main("echo", params)
+    return folder, sha
+
+
+@pytest.fixture(scope="module")
+def rows(scored):
+    folder, _ = scored
+    return {r["generated_id"]: r | {"why": {n["metric"]: n["reason"] for n in r["null_reasons"]}}
+            for name in ("controls", "echo") for r in rows_of(folder, "score", name, "scores")}
+
+
+def of(rows, system, condition):
+    found = [r for r in rows.values() if (r["system"], r["condition"]) == (system, condition)]
+    assert found
+    return found
+
+
+def test_one_row_per_generated_row(scored, rows):
+    folder, sha = scored
+    made = [r for name in ("controls", "echo") for r in rows_of(folder, "generate", name, "generated")]
+    assert set(rows) == {r["generated_id"] for r in made} - {"echo.torn"} and len(made) == 6 + 4
+    for row in rows.values():
+        assert (row["protocol"], row["expert"], row["expert_sha256"]) == ("syncnet-direct", f"small:{sha[:8]}", sha)
+        assert -60 < row["loudness_db"] < 0 and row["finder"]
+
+
+def test_a_metric_is_a_number_or_has_a_reason(rows):
+    for row in rows.values():
+        for name in stages.score.METRICS:
+            assert (row[name] is None) == (name in row["why"]), (row["generated_id"], name, row[name], row["why"])
+
+
+def test_the_real_clip_has_sync_and_is_its_own_reference(rows):
+    for row in of(rows, "real", "self"):
+        assert row["lse_d"] > 0 and row["lse_c"] >= 0 and len(row["mean_dist"]) == 31 and abs(row["offset_frames"]) <= 15
+        assert row["n_windows"] >= 20 and {row["why"][m] for m in COMPARED} == {"is_the_reference"}
+        assert row["lse_d"] == pytest.approx(min(row["mean_dist"]))
+        assert row["truth_opening_correlation"] > 0.5, "the tracked mouth follows the drawn one"
+
+
+def test_another_clips_words_are_not_compared(rows):
+    for row in of(rows, "real", "shuffled"):
+        assert {row["why"][m] for m in COMPARED} == {"is_the_reference"} and row["why"]["truth_opening_correlation"] == "other_words"
+        assert row["lse_d"] > 0
+    for row in of(rows, "echo", "shuffled"):
+        assert {row["why"][m] for m in COMPARED} == {"other_words"} and row["lse_d"] > 0
+    own = {r["track_id"]: r["mean_dist"] for r in of(rows, "real", "self")}
+    assert all(r["mean_dist"] != own[r["track_id"]] for r in of(rows, "real", "shuffled")), "its sound is another"
+
+
+def test_the_source_coded_again_is_nearly_the_source(rows):
+    row = rows["echo.self"]
+    assert row["ssim"] > 0.95 and row["psnr"] > 35
+    assert row["landmark_distance"] < 0.03 and row["opening_correlation"] > 0.9 and row["truth_opening_correlation"] > 0.5
+    real = next(r for r in of(rows, "real", "self") if r["track_id"] == row["track_id"])
+    assert row["lse_d"] == pytest.approx(real["lse_d"], rel=0.05)
+
+
+def test_a_still_moves_no_mouth(rows):
+    echo = rows["echo.self"]
+    for row in of(rows, "still", "self"):
+        correlation = row["opening_correlation"]
+        assert row["why"].get("opening_correlation") == "constant_series" if correlation is None else abs(correlation) < 0.5
+        assert row["ssim"] < echo["ssim"] - 0.02 and row["landmark_distance"] > echo["landmark_distance"]
+
+
+def test_a_clip_too_short_for_sync_says_so_and_keeps_its_picture(rows):
+    row = rows["echo.brief"]
+    assert {row["why"][m] for m in SYNC} == {"too_short"} and row["ssim"] > 0.95 and row["n_frames"] == 20
+
+
+def test_a_video_that_lacks_frames_is_rejected(scored):
+    folder, _ = scored
+    (reject,) = rows_of(folder, "score", "echo", "rejects")
+    assert (reject["item_id"], reject["reason"]) == ("echo.torn", "decode_error") and "20 frames" in reject["detail"]
+
+
+def test_only_a_changed_row_is_scored_again(scored):
+    folder, _ = scored
+    log = folder / ".babelface" / "logs" / "score-echo.log"
+    with inside(folder) as params:
+        before = {r["generated_id"]: r for r in rows_of(folder, "score", "echo", "scores")}
+        stages.score.main("echo", params)
+        assert "total=4 already_done=4" in log.read_text()
+        made = rows_of(folder, "generate", "echo", "generated")
+        for row in made:
+            if row["generated_id"] == "echo.brief":
+                row["video"] = media.encode_video(list(media.read_frames(row["video"]))[::-1], crf=12)
+        shards.write_table(shards.shard_path(folder / "data" / "generate" / "echo", "generated", 0), made, "generated")
+        stages.score.main("echo", params)
+    assert "total=4 already_done=3" in log.read_text()
+    after = {r["generated_id"]: r for r in rows_of(folder, "score", "echo", "scores")}
+    assert {k for k in after if after[k] != before[k]} == {"echo.brief"} and after["echo.brief"]["ssim"] < before["echo.brief"]["ssim"]
+
+
+def test_without_an_expert_it_says_what_to_do(talkers):
+    with inside(talkers) as params, pytest.raises(UserError, match="no sync expert here; train one"):
+        stages.score.main("controls", params)
