@@ -59,9 +59,9 @@ def plan(targets: TARGETS = None, as_json: JSON = False) -> None:
     if as_json:
         print(json.dumps(todo.as_json(), indent=2))
     elif todo:
-        from flows.show import plan_table
+        from flows.show import plan_table, print_table
 
-        _print(plan_table(todo))
+        print_table(plan_table(todo))
     else:
         print(f"nothing changed: all {todo.n_instances} instances are up to date")
 
@@ -92,12 +92,13 @@ def funnel(as_json: JSON = False) -> None:
     """Count clips in, kept and rejected by reason, per corpus, language and stage."""
     from core.params import load_params
     from flows.funnel import collect, table
+    from flows.show import print_table
 
     found = collect(load_params())
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        _print(table(found))
+        print_table(table(found))
         print("adds up" if found["adds_up"] else f"does NOT add up: {found['unaccounted']} items are unaccounted for; run: babelface build")
     raise typer.Exit(0 if found["adds_up"] else 1)
 
@@ -129,16 +130,19 @@ def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an in
     """Score a folder of your own videos, in a workspace beside this project, and say where its report is."""
     from flows import workspace as ws
     from flows.graph import GRAPH
+    from flows.spec import REPORT
 
     place = workspace or Path(".babelface/real") / clips.resolve().name
+    changes = ws.overrides_for_folder(clips, expert)
     if (place / GRAPH).is_file():
         print(f"going on in {place}")
+        ws.write_params(place, changes)
     else:
-        ws.create_workspace(place, ws.overrides_for_folder(clips, expert))
+        ws.create_workspace(place, changes)
     status = ws.run_inside(place, "evaluate", *(["--jobs", str(jobs)] if jobs else []))
     if status == 0:
         status = ws.run_inside(place, "funnel")
-    print(f"workspace: {place}")
+    print(f"workspace: {place}; its report: {place / REPORT / 'index.html'}" if status == 0 else f"workspace: {place}")
     raise typer.Exit(status)
 
 
@@ -179,16 +183,6 @@ def workspace(dest: Annotated[Path, typer.Argument(help="A folder that is new or
     from flows.workspace import create_workspace, override
 
     print(create_workspace(dest, override(change or []), share_cache=share_cache, root=Path.cwd()))
-
-
-def _print(thing: object) -> None:
-    """Prints a rich table, as wide as it needs to be where no terminal bounds it."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(thing)
 
 
 def main() -> None:

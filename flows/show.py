@@ -123,14 +123,19 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(["| instance | status | seconds | why |", "|---|---|---:|---|", *rows])
 
 
-def results(root: Path = Path(".")) -> None:
-    """Prints the main table of the results and where the report is; says so where there is none."""
+def print_table(table: Any) -> None:
+    """Prints a rich table, as wide as it needs to be where no terminal bounds it."""
     from rich.console import Console
 
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
+
+
+def results(root: Path = Path(".")) -> None:
+    """Prints the main table of the results and where the report is; says so where there is none."""
     path, page = root / DOCUMENT, root / REPORT / "index.html"
     if path.is_file():
-        console = Console()
-        console.print(main_table(json.loads(path.read_text(encoding="utf-8"))), soft_wrap=not console.is_terminal)
+        print_table(main_table(json.loads(path.read_text(encoding="utf-8"))))
     print(f"report: {page}" if page.is_file() else f"no report yet: {page} is made by `babelface evaluate`")
 
 

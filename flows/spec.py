@@ -25,7 +25,7 @@ _READS = {"download": (), "segment": ("download",), "track": ("download", "segme
 # dependency that is gone from the list: split and aggregate track all of `corpora`, and a corpus that goes changes the split.
 _PARAMS = {"download": ("shards", "executor.codec_threads"), "segment": ("segment", "shards"), "track": ("track", "shards"),
            "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"), "split": ("split", "track.min_mesh_share", "train.systems"),
-           "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views"),
+           "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views", "features.store"),
            "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
            "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker", "track.smooth_frames",
                      "crop.views", "shards"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from core.params import check_params
+from core.params import Params, check_params
 from flows import graph
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,14 +35,12 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
     dest = Path(dest).resolve()
     if dest.exists() and any(dest.iterdir()):
         raise WorkspaceError(f"{dest} is not empty; name a new folder")
-    raw = merged(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")), overrides or {})
-    params = check_params(raw, f"{dest.name}/params.yaml")
+    _params(dest, overrides or {}, root)
     for name in project_files(root):
         target = dest / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, target)
-    (dest / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    graph.write_graph(params, dest)
+    write_params(dest, overrides or {}, root)
     if share_cache:
         local = f"[cache]\n    dir = {(root / '.dvc' / 'cache').resolve()}\n"
         (dest / ".dvc" / "config.local").write_text(local, encoding="utf-8")
@@ -55,6 +53,18 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
     if share_cache:
         graph.restore(dest)
     return dest
+
+
+def write_params(place: Path, overrides: Mapping[str, Any], root: Path = ROOT) -> None:
+    """Writes params.yaml and dvc.yaml of a workspace: the project's params with `overrides` laid over them."""
+    raw, params = _params(place, overrides, root)
+    (place / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    graph.write_graph(params, place)
+
+
+def _params(place: Path, overrides: Mapping[str, Any], root: Path) -> tuple[dict[str, Any], Params]:
+    raw = merged(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")), overrides)
+    return raw, check_params(raw, f"{place.name}/params.yaml")
 
 
 def merged(base: Any, changes: Mapping[str, Any]) -> Any:

@@ -69,5 +69,5 @@ class StuckAlarm:
         if mean < 1 - self.margin:
             return None
         self.rang_at = step
-        return (f"step {step}: the sync loss has stayed at chance ({loss:.3f}, chance {chance:.3f}) for {self.patience} steps: it is "
-                f"not learning; try a lower learning rate, batch normalisation, or check that sound and picture belong together")
+        return (f"step {step}: the sync loss has stayed at chance ({loss:.3f}, chance {chance:.3f}) for {self.patience} steps: "
+                "it is not learning; try a lower learning rate or batch normalisation, and check that the sound belongs to the picture")

@@ -1,4 +1,4 @@
-"""How a sync expert is trained and examined: InfoNCE on windows of several clips, easy negatives first, then shifts of the same clip."""
+"""How a sync expert is trained and examined: InfoNCE on windows of several clips, easy negatives first, then same-clip shifts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class SyncTraining(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """"loss" InfoNCE, "accuracy" within the batch, "chance" its value for one who guesses. batch: models.windows.sync_batch, and
-        "hard" (a bool): whether shifts of the same clip are negatives too."""
+        """"loss" InfoNCE, "accuracy" within the batch, "chance" its value for one who guesses. batch: models.windows.sync_batch,
+        and "hard" (a bool): whether shifts of the same clip are negatives too."""
         pixels, sound = self._pixels(batch["frames"]), batch["audio"]
         if self.training:
             pixels, sound = disturb_pixels(pixels), disturb_sound(sound)
@@ -57,8 +57,8 @@ class SyncTraining(nn.Module):
 
 
 def disturb_pixels(pixels: Tensor) -> Tensor:
-    """The same clips as another camera might have seen them: each clip mirrored or not, moved by up to 1/16 of its size, brighter or
-    darker, with more or less contrast and noise. (C, F, H, W, channels) in and out, 0..255. The same for all frames of a clip."""
+    """The same clips as another camera might have seen them: each clip mirrored or not, moved by up to 1/16 of its size, brighter
+    or darker, with more or less contrast and noise. (C, F, H, W, channels) in and out, 0..255; one change per clip."""
     n, height, width = len(pixels), pixels.shape[2], pixels.shape[3]
     each = lambda low, high: torch.empty(n, 1, 1, 1, 1, device=pixels.device).uniform_(low, high)  # noqa: E731
     moved = []
@@ -97,7 +97,7 @@ def found_offset(video: np.ndarray, audio: np.ndarray, search: int = EXAM_SEARCH
 
 
 def examine(video: np.ndarray, audio: np.ndarray) -> list[tuple[int, int]]:
-    """(true lag, found lag) of every 3 s stretch of a clip under every EXAM_LAGS that fits: embeddings float32 (N, D) of a clip in sync."""
+    """(true lag, found lag) of each 3 s stretch of a clip in sync, under each of EXAM_LAGS that fits; embeddings (N, D)."""
     length = EXAM_FRAMES - SYNCNET_FRAMES + 1
     n, answers = min(len(video), len(audio)), []
     for start in range(0, n - length + 1, EXAM_FRAMES):

@@ -1,4 +1,4 @@
-"""Which windows a training step looks at: a pure function of (seed, step), so that a run that was killed draws the same ones again.
+"""Which windows a training step looks at: a pure function of (seed, step), so that a killed run draws the same ones again.
 
 Nothing here reads a file: frames and features come through a `Footage`, which decodes only the frames it is asked for.
 """
@@ -15,6 +15,7 @@ from core.timing import SYNCNET_FRAMES, WINDOWS
 from models.systems.base import Spec
 
 SYNC_SPAN = 31  # frames of one clip that a step of the sync expert looks at
+FEATURE_COLUMNS = {"mfcc_syncnet": 13, "mfcc_speech2vid": 12, "mel": 80}  # coefficients of each stored feature
 STILL_GAP = 5  # a still is at least this many frames away from what is to be generated, where the track is long enough
 
 
@@ -80,7 +81,7 @@ def balanced(tracks: Sequence[Footage], n: int, rng: np.random.Generator) -> lis
 
 
 def sync_draws(tracks: Sequence[Footage], clips: int, windows: int, rng: np.random.Generator) -> list[Draw]:
-    """`clips` tracks with `windows` different first frames each, all within SYNC_SPAN frames. Tracks must reach min_sync_frames."""
+    """`clips` tracks with `windows` different first frames each, all within SYNC_SPAN frames. Tracks need min_sync_frames."""
     draws = []
     for track in balanced(tracks, clips, rng):
         # The last window would need an audio row that the clip does not have (4 F - 1 rows), hence - 1.
@@ -149,8 +150,8 @@ def min_system_frames(spec: Spec) -> int:
 
 def system_batch(draws: Sequence[Draw], spec: Spec, reader: Reader) -> dict[str, np.ndarray]:
     """What System.losses gets, as far as `spec` asks for it: target, stills, source, driver, audio (see models.systems.base)."""
-    if spec.output == "motion":
-        raise NotImplementedError("systems that make mesh motion need a reader of motion; see docs/systems.md")
+    if spec.output == "motion" or (spec.feature is not None and spec.window is None):
+        raise NotImplementedError("mesh motion and uncut audio features have no reader for training yet; see docs/systems.md")
     batch = {"target": np.stack([reader.frames(d.track.id, d.starts) for d in draws])}
     if spec.image in ("stills", "first"):
         batch["stills"] = np.stack([reader.frames(d.track.id, d.stills) for d in draws])
@@ -158,6 +159,6 @@ def system_batch(draws: Sequence[Draw], spec: Spec, reader: Reader) -> dict[str,
         batch["source"] = batch["target"]
     if "video" in spec.drive:
         batch["driver"] = batch["target"]
-    if spec.feature is not None and spec.window is not None:
+    if spec.feature is not None:
         batch["audio"] = np.stack([cut_windows(reader.feature(d.track.id, spec.feature), spec.window, d.starts) for d in draws])
     return batch

@@ -1,9 +1,9 @@
 """Makes the videos that are scored: one trained system over all test clips and conditions, or the controls.
 
 INSTANCE is a key of train.systems in params.yaml, or `controls`. Conditions of a system: self (the clip's own sound), cross-audio
-(another clip of its language), cross-language (a clip of another language), and `shuffled`: the video of self beside another clip's
-sound. Controls: the real video, the real video beside another clip's sound, and the first frame standing still. The face is generated
-in the system's view and pasted back into the source frames, because that is what is scored.
+(another clip of its language), cross-language (a clip of another language), and `shuffled`: the video of self beside another
+clip's sound. Controls: the real video, the real video beside another clip's sound, and the first frame standing still. The face
+is generated in the system's view and pasted back into the source frames, because that is what is scored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from core.stage import UserError, out_folder, run_cli, seal
 from core.timing import n_samples_for_frames
 
 CONTROLS = "controls"
-FEATURE_COLUMNS = {"mfcc_syncnet": 13, "mfcc_speech2vid": 12, "mel": 80}
 TRACK_COLUMNS = ["track_id", "clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file", "start_frame",
                  "n_frames", "boxes", "landmarks", "landmark_unit", "meshed"]
 
@@ -58,7 +57,8 @@ def main(name: str, params: Params) -> dict[str, Any]:
     config = fixed | {"downloads": str(Path("data") / "download"), "model": str(out_folder("train", name))}
     return run_stage("generate", name, work, "stages.generate:Mapper", config=config, tables=("generated",),
                      fingerprint=seal("generate", fixed, weights={} if card is None else {name: card["sha256"]}, extra=extra),
-                     n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s, rejected=beyond)
+                     n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s,
+                     rejected=beyond)
 
 
 def _wanted(params: Params, name: str) -> list[str]:
@@ -155,9 +155,10 @@ class Mapper:
                                         start=track["start_frame"], stop=track["start_frame"] + track["n_frames"],
                                         threads=self._c["threads"]))
         if len(frames) != track["n_frames"]:
-            raise Reject("no_frames", f"{track['track_id']}: {len(frames)} of {track['n_frames']} frames could be read; rebuild the track stage")
-        rows = self._controls(track, payload["sounds"], frames) if self._c["name"] == CONTROLS else self._made(track, payload["sounds"], frames)
-        return {"generated": rows}
+            raise Reject("no_frames", f"{track['track_id']}: {len(frames)} of {track['n_frames']} frames could be read; "
+                         "run the track stage again")
+        make = self._controls if self._c["name"] == CONTROLS else self._made
+        return {"generated": make(track, payload["sounds"], frames)}
 
     def _controls(self, track: dict[str, Any], sounds: dict[str, Any], frames: list[np.ndarray]) -> list[dict[str, Any]]:
         rows = [self._row(track, "real", "self", sounds["self"])]
@@ -187,14 +188,14 @@ class Mapper:
         return rows
 
     def generate(self, targets: list[np.ndarray], moves: np.ndarray, sound: dict[str, Any], every: list[np.ndarray], sample: int):
-        """Whole source frames with the generated face pasted in. Stills come from the whole clip, at fixed places (spread_stills).
+        """Whole source frames with the generated face pasted in. Stills come from fixed places of the whole clip (spread_stills).
 
         The stills show the speaker's true mouth at other moments, and the same ones serve all frames and all conditions, so they
         cannot tell the system which mouth belongs to a frame.
         """
         from core.views import paste
         from models.systems.base import Inputs
-        from models.windows import cut_windows, spread_stills
+        from models.windows import FEATURE_COLUMNS, cut_windows, spread_stills
 
         spec, n_frames = self._system.spec, len(targets)
         cut = lambda f: self._template.cut(every[f], moves[f])  # noqa: E731
@@ -204,12 +205,14 @@ class Mapper:
             audio = audio if spec.window is None else cut_windows(audio, spec.window, np.arange(n_frames))
         shown = {"stills": spread_stills(len(every), spec.n_stills), "first": [0]}.get(spec.image)
         views = np.stack([cut(f) for f in range(n_frames)]) if spec.image == "source" or "video" in spec.drive else None
-        made = self._system.generate(Inputs(n_frames, audio=audio, stills=None if shown is None else np.stack([cut(int(f)) for f in shown]),
-                                            source=views, driver=views, seed=self._c["seed"] + sample))
+        stills = None if shown is None else np.stack([cut(int(f)) for f in shown])
+        made = self._system.generate(Inputs(n_frames, audio=audio, stills=stills, source=views, driver=views,
+                                            seed=self._c["seed"] + sample))
         top, left = self._system.margin
         shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)  # view pixels to pixels of the generated face
         for f, (frame, face) in enumerate(zip(targets, made, strict=True)):
-            yield paste(frame, face, (shift @ np.vstack([moves[f], [0, 0, 1]]))[:2], mask="feather", feather_px=self._c["feather_px"])
+            move = (shift @ np.vstack([moves[f], [0, 0, 1]]))[:2]
+            yield paste(frame, face, move, mask="feather", feather_px=self._c["feather_px"])
 
     def _encode(self, frames: Any, sound: dict[str, Any]) -> bytes:
         from core import media

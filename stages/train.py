@@ -1,11 +1,12 @@
-"""Train one sync expert or one talking-face system: python -m stages.train NAME, a key of train.experts or train.systems in params.yaml.
+"""Train one sync expert or one talking-face system: python -m stages.train NAME, a key of train.experts or train.systems.
 
-Several processes: torchrun --nproc-per-node 2 -m stages.train NAME. A killed run goes on at its last checkpoint, and ends with the
-same bytes as one that was not killed: batches, noise and learning rate are functions of the step number alone.
+Several processes: torchrun --nproc-per-node 2 -m stages.train NAME. A killed run goes on at its last checkpoint and ends with
+the same bytes as one that was not killed: batches, noise and learning rate are functions of the step number alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
@@ -20,15 +21,14 @@ from typing import Any
 import numpy as np
 
 from core.params import Expert, Params, suggest
-from core.shards import ViewStore, read_rows, read_table, unpack, write_bytes, write_json
+from core.shards import ViewStore, read_rows, unpack, write_bytes, write_json
 from core.stage import UserError, out_folder, run_cli, seal
-from models.windows import Footage
+from models.windows import FEATURE_COLUMNS, Footage
 
 WORK = Path(".babelface/work/train")
 CACHE = Path(".babelface/cache")
 LOG_ROWS = 100  # rows of losses.csv, about
 SAY_EVERY_S = 10.0
-FEATURE_COLUMNS = {"mfcc_syncnet": 13, "mfcc_speech2vid": 12, "mel": 80}
 
 
 # ---- the loop -----------------------------------------------------------------------------------------------------------------
@@ -98,11 +98,13 @@ def fit(job: Job, fabric: Any, checkpoint: Path, say: Callable[[str], None] = pr
     model.train()
     log_every, began, said = max(1, math.ceil(job.steps / LOG_ROWS)), time.monotonic(), time.monotonic()
     for step in range(start, job.steps):
-        torch.manual_seed(int(np.random.SeedSequence([job.seed, step, fabric.global_rank]).generate_state(1)[0]))  # for dropout and noise
+        # For dropout and noise: a seed of the step's own, so that no generator's state needs saving.
+        torch.manual_seed(int(np.random.SeedSequence([job.seed, step, fabric.global_rank]).generate_state(1)[0]))
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(job, step)
-        batches = [_on_device(job.draw(step, part, fabric.global_rank, fabric.world_size), fabric) for part in range(job.accumulate)]
+        parts = (job.draw(step, part, fabric.global_rank, fabric.world_size) for part in range(job.accumulate))
+        batches = [_on_device(part, fabric) for part in parts]
         seen = _step(fabric, model, optimisers[0], model.losses, batches)
         if critic:
             optimisers[0].zero_grad()  # the generator's step left gradients in the critic as well
@@ -172,7 +174,8 @@ def _read_checkpoint(path: Path, job: Job, say: Callable[[str], None] | None) ->
     saved = torch.load(path, map_location="cpu", weights_only=True)
     fits = saved.get("digest") == job.digest and saved["step"] <= job.steps
     if say:
-        say(f"train {job.name}: " + (f"going on at step {saved['step']:,}" if fits else f"{path} is of other params, data or code: not used"))
+        news = f"going on at step {saved['step']:,}" if fits else f"{path} is of other params, data or code: not used"
+        say(f"train {job.name}: {news}")
     return saved if fits else None
 
 
@@ -183,11 +186,11 @@ class Frames:
     The raw frames lie in a file without a name in .babelface/cache, which the system pages and which goes with the process.
     """
 
-    def __init__(self, tracks: list[Footage], corpora: Mapping[str, str], view: str, feature: str):
+    def __init__(self, tracks: list[Footage], corpora: Mapping[str, str], view: str, feature: str | None):
         self._stores: dict[str, ViewStore] = {name: ViewStore(out_folder("crop", name)) for name in sorted(set(corpora.values()))}
         self._of, self._view = corpora, view
         self._features: dict[str, np.ndarray] = {}
-        for name in self._stores:
+        for name in self._stores if feature else ():
             for row in read_rows(out_folder("features", name), "features", ["track_id", feature]):
                 if row["track_id"] in corpora:
                     self._features[row["track_id"]] = unpack(row[feature], np.float32, (-1, FEATURE_COLUMNS[feature]))
@@ -222,7 +225,7 @@ def find_footage(params: Params, entry: Any, splits: tuple[str, str], view: str,
     """(tracks to train on, tracks to validate on, track id -> instance, rejects) for one entry of params.yaml."""
     instances = {(i.corpus, i.language): i.name for i in params.training_instances(entry)}
     stored = {n: set(ViewStore(out_folder("crop", n)).ids(view)) for n in instances.values()}
-    heard = {n: set(read_table(out_folder("features", n), "features", ["track_id"])["track_id"].to_pylist()) for n in instances.values()}
+    heard = {name: {r["track_id"] for r in read_rows(out_folder("features", name), "features", ["track_id"])} for name in stored}
     found: dict[str, list[Footage]] = {s: [] for s in splits}
     of, rejects = {}, []
     for row in sorted(read_rows(out_folder("split", "all"), "splits"), key=lambda r: r["track_id"]):
@@ -274,8 +277,9 @@ def _expert_job(name: str, entry: Expert, params: Params):
         return {tag: exam_result(answers.get(tag, [])) for tag in params.training_languages(entry)} | {
             "all": exam_result([a for some in answers.values() for a in some])}
 
-    facts = {"kind": "expert", "class": f"models.experts.syncnet:{type(network).__name__}", "width": entry.network, "feature": "mfcc_syncnet",
-             "options": {"input_size": list(size)} if entry.network == "small" else {}, "held_out_measure": "offset of 3 s within 1 frame"}
+    facts = {"kind": "expert", "class": f"models.experts.syncnet:{type(network).__name__}", "width": entry.network,
+             "feature": "mfcc_syncnet", "options": {"input_size": list(size)} if entry.network == "small" else {},
+             "held_out_measure": "offset of 3 s within 1 frame"}
     return model, network, draw, exam, facts, tracks, rejects
 
 
@@ -293,8 +297,10 @@ def _system_job(name: str, entry: Any, params: Params):
     model = make_system(entry.system, **options)
     spec = model.spec
     if spec.view != params.crop.views[entry.view].kind:
-        raise UserError(f"train.systems.{name}.view: {entry.system} takes a view of kind {spec.view!r}, {entry.view!r} is of kind "
-                        f"{params.crop.views[entry.view].kind!r}")
+        raise UserError(f"train.systems.{name}.view: {entry.system} takes a view of kind {spec.view!r}, "
+                        f"{entry.view!r} is of kind {params.crop.views[entry.view].kind!r}")
+    if spec.feature not in (None, *params.features.store):
+        raise UserError(f"train.systems.{name}: {entry.system} listens to {spec.feature!r}, which is not in features.store")
     tracks, held_out, of, rejects = find_footage(params, entry, ("train", "validation"), entry.view, min_system_frames(spec))
     reader = Frames(tracks + held_out, of, entry.view, spec.feature)
 
@@ -317,7 +323,8 @@ def _system_job(name: str, entry: Any, params: Params):
         return result
 
     facts = {"kind": "system", "class": f"models.systems.{entry.system}:System", "width": entry.width, "feature": spec.feature,
-             "options": options, "spec": asdict(spec), "paper": dict(model.card), "held_out_measure": "losses on validation speakers"}
+             "options": options, "spec": asdict(spec), "paper": dict(model.card),
+             "held_out_measure": "losses on validation speakers"}
     return model, model, draw, exam, facts, tracks, rejects
 
 
@@ -332,12 +339,13 @@ def main(name: str, params: Params) -> None:
     fabric = make_fabric(config.precision, config.torch_threads)
     build = _expert_job if isinstance(entry, Expert) else _system_job
     model, network, draw, exam, facts, tracks, rejects = build(name, entry, params)
-    settings = {"entry": entry.model_dump(), "seed": config.seed, "precision": config.precision, "torch_threads": config.torch_threads,
-                "processes": fabric.world_size, "device": fabric.device.type}
+    settings = {"entry": entry.model_dump(), "seed": config.seed, "precision": config.precision,
+                "torch_threads": config.torch_threads, "processes": fabric.world_size, "device": fabric.device.type}
     extra = () if facts["kind"] == "expert" else (f"models/systems/{entry.system}.py",)
     inputs = {i.name: [(out_folder(stage, i.name) / "fingerprint.json").read_text() for stage in ("crop", "features")
                        if (out_folder(stage, i.name) / "fingerprint.json").is_file()] for i in params.training_instances(entry)}
-    mark = {**seal("train", settings, extra=extra), "inputs": digest_of(inputs), "tracks": digest_of([[t.id, t.n_frames] for t in tracks])}
+    mark = {**seal("train", settings, extra=extra), "inputs": digest_of(inputs),
+            "tracks": digest_of([[t.id, t.n_frames] for t in tracks])}
     digest = digest_of(mark)
     job = Job(name, model, draw, entry.steps, entry.learning_rate, entry.checkpoint_every, config.seed, digest, entry.accumulate,
               critic=facts["kind"] == "system" and model.spec.critic)
@@ -357,20 +365,22 @@ def _write(out: Path, network: Any, rows: list, job: Job, entry: Any, facts: dic
     names = list(dict.fromkeys(k for row in rows for k in row))
     lines = [",".join(names)] + [",".join(f"{row[k]:.6g}" if k in row else "" for k in names) for row in rows]
     write_bytes(out / "losses.csv", ("\n".join(lines) + "\n").encode())
-    import hashlib
-
     languages = sorted({t.language for t in tracks})
     write_json(out / "card.json", facts | {
         "name": job.name, "view": entry.view, "languages": languages, "speakers": sorted({t.speaker for t in tracks}),
         "n_tracks": len(tracks), "n_frames": sum(t.n_frames for t in tracks), "steps": entry.steps,
-        "n_parameters": sum(p.numel() for p in network.parameters()), "params": settings, "sha256": hashlib.sha256(data).hexdigest(),
-        "held_out": held_out, "alarms": job.alarms})
-    cells = {tag: {"in": sum(t.language == tag for t in tracks) + sum(r[0] == tag for r in rejects), "kept": sum(t.language == tag for t in tracks),
-                   "rejected": {}} for tag in sorted({*languages, *(r[0] for r in rejects)})}
+        "n_parameters": sum(p.numel() for p in network.parameters()), "params": settings,
+        "sha256": hashlib.sha256(data).hexdigest(), "held_out": held_out, "alarms": job.alarms})
+    cells = {tag: {"in": 0, "kept": 0, "rejected": {}} for tag in sorted({*languages, *(tag for tag, _ in rejects)})}
+    for track in tracks:
+        cells[track.language]["in"] += 1
+        cells[track.language]["kept"] += 1
     for tag, reason in rejects:
+        cells[tag]["in"] += 1
         cells[tag]["rejected"][reason] = cells[tag]["rejected"].get(reason, 0) + 1
-    write_json(out / "stats.json", {"stage": "train", "instance": job.name, "items_in": len(tracks) + len(rejects), "kept": len(tracks),
-                                    "rejected": len(rejects), "rows": {"losses": len(rows)}, "by_language": cells})
+    write_json(out / "stats.json", {"stage": "train", "instance": job.name, "items_in": len(tracks) + len(rejects),
+                                    "kept": len(tracks), "rejected": len(rejects), "rows": {"losses": len(rows)},
+                                    "by_language": cells})
 
 
 if __name__ == "__main__":

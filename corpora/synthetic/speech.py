@@ -27,13 +27,13 @@ TIMEOUT_S = 60
 _ROOT = Path(__file__).resolve().parents[2]
 _SWITCH = re.compile(r"\(([^)]*)\)?")
 
-# Variants that sound like people: no robots, whispers, croaks or echoes in a tin.
+# Variants that sound like people: no robots, whispers or croaks. Variants with an echo (f2, f3, m2 ...) and two others are left out:
+# they read memory that is not theirs, and now and then give other samples for the same sentence.
 VARIANTS = (
-    "Alex", "Alicia", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Gene2", "Henrique", "Hugo", "Jacky", "Lee",
-    "Marco", "Mario", "Michael", "Mike", "Nguyen", "adam", "anika", "antonio", "aunty", "belinda", "benjamin", "boris",
-    "david", "ed", "edward", "f1", "f2", "f3", "f4", "f5", "grandma", "grandpa", "iven", "john", "linda", "m1", "m2", "m3",
-    "m4", "m5", "m6", "m7", "m8", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert",
-    "sandro", "shelby", "steph", "travis", "victor", "zac",
+    "Alex", "Andrea", "Andy", "Annie", "Denis", "Gene", "Gene2", "Jacky", "Lee", "Mario", "Michael", "Mike", "Nguyen",
+    "adam", "anika", "antonio", "aunty", "belinda", "benjamin", "boris", "david", "ed", "edward", "f1", "grandma",
+    "grandpa", "iven", "john", "linda", "m1", "m3", "m4", "m5", "m6", "m7", "m8", "max", "norbert", "paul", "pedro",
+    "quincy", "rob", "robert", "shelby", "steph", "travis", "zac",
 )
 
 

@@ -1,9 +1,9 @@
 """Speech2Vid (Chung, Jamaludin, Zisserman: "You said that?", BMVC 2017): audio and K stills to one mouth-synchronous face frame.
 
-The layers are those of the released model v201, three skips from the identity encoder to the decoder; channel counts, kernel sizes
-and paddings are in the tables below. Width "full" has the published widths (28.05 M parameters with five stills); "small" divides
-them so that a demonstration trains on a CPU. Differences from the paper: trained from scratch (no VGG-Face start), pixel loss L1
-with an optional extra weight on the mouth, no feature loss (its weights are not published), no deblurring network.
+The layers are those of the released model v201, three skips from the identity encoder to the decoder; channel counts, kernel
+sizes and paddings are in the tables below. Width "full" has the published widths (28.05 M parameters with five stills); "small"
+divides them so that a demonstration trains on a CPU. Differences from the paper: trained from scratch (no VGG-Face start), pixel loss
+L1 with an optional extra weight on the mouth, no feature loss (its weights are not published), no deblurring network.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from models.systems.base import System as Base
 
 VIEW, OUT = 112, 109  # the view's side; the output is the view without its first row and column and its last two
 TOP = LEFT = 1
-# Rows and columns of the output that the registration keeps the mouth in (mean mouth corners (36, 78), (79, 78), chin 116).
-MOUTH = (slice(60, 109), slice(26, 87))
+# Rows and columns of the output around the lips, open or closed: the registration keeps the corners at (36, 78) and (79, 78).
+MOUTH = (slice(64, 100), slice(32, 83))
 # Spread of the twelve liftered coefficients on speech, about: it only brings the input near unit size, so it is fixed.
 MFCC_SCALE = 10.0
 # What the published channel counts are divided by. The picture's layers cost the most, so "small" cuts them the most.

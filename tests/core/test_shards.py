@@ -6,8 +6,6 @@ import os
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core import media, shards
 from core.records import schema
@@ -17,16 +15,10 @@ def feature_rows(n, start=0):
     return [{"track_id": f"t{k:02d}", "clip_id": f"c{k}", "language": "en", "n_frames": k, "mel": bytes([k]) * 5} for k in range(start, start + n)]
 
 
-@given(st.text(min_size=1, max_size=30), st.integers(1, 500))
-def test_an_item_keeps_its_shard(item, n):
-    assert 0 <= shards.shard_of(item, n) < n and shards.shard_of(item, n) == shards.shard_of(item, n)
-
-
 def test_shards_fill_evenly_and_are_the_same_on_every_machine():
     counts = np.bincount([shards.shard_of(f"en-s{k:04d}-c0", 4) for k in range(2000)], minlength=4)
-    assert counts.min() > 420
-    assert [shards.shard_of(i, 1000) for i in ("en-s00-c00", "zh-s01-c01", "ü")] == [
-        int.from_bytes(__import__("hashlib").blake2b(i.encode(), digest_size=8).digest(), "big") % 1000 for i in ("en-s00-c00", "zh-s01-c01", "ü")]
+    assert len(counts) == 4 and counts.min() > 420
+    assert [shards.shard_of(i, 1000) for i in ("en-s00-c00", "zh-s01-c01", "ü")] == [376, 19, 335]
 
 
 @pytest.mark.parametrize("table, name", [("features", "shard-000.parquet"), ("views", "shard-000.arrow")])

@@ -82,6 +82,12 @@ def test_speaks_the_same_bytes_again_and_other_bytes_with_another_voice():
     assert slower.end_s > 1.2 * first.end_s
 
 
+def test_every_listed_variant_says_the_same_twice():
+    for variant in VARIANTS:
+        once, twice = (speak("We met at noon, and she walked home.", "en-us", variant=variant).samples.tobytes() for _ in range(2))
+        assert once == twice, variant
+
+
 def test_an_echo_rings_on_after_the_last_phoneme():
     echo = speak("We met at noon.", "en-us", variant="f3")
     assert len(echo.samples) / 16_000 > echo.end_s + 0.05

@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.flows.fake import NAMES, ROOT, kill
+from tests.flows.fake import NAMES, ROOT
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -26,7 +26,7 @@ def test_without_any_server(repo, prefect_home, expected):
     assert (status, output.strip()) == (0, "nothing changed: all 6 instances are up to date")
 
 
-def test_with_a_server_every_instance_is_a_task_with_its_name_and_tags(repo, prefect_server, expected):
+def test_with_a_server_every_instance_is_a_task_and_only_what_differs_runs_again(repo, prefect_server, expected):
     status, output = repo.build(PREFECT_API_URL=prefect_server)
     assert status == 0 and repo.digest() == expected, output
 
@@ -42,9 +42,6 @@ def test_with_a_server_every_instance_is_a_task_with_its_name_and_tags(repo, pre
     made = ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow["id"]]}}})
     assert "| first@a | ran |" in made[0]["data"]
 
-
-def test_after_a_change_only_what_differs_runs(repo, prefect_server):
-    repo.build(PREFECT_API_URL=prefect_server)
     before = len(repo.starts)
     (repo.path / "work.py").write_text((repo.path / "work.py").read_text() + "# changed\n")
     status, output = repo.build(PREFECT_API_URL=prefect_server)
@@ -55,41 +52,36 @@ def test_after_a_change_only_what_differs_runs(repo, prefect_server):
 
 def test_a_failure_leaves_other_branches_running(repo, prefect_server, expected):
     (repo.path / "side" / "fail-first-b").touch()
+    (repo.path / "side" / "die-once-second-a").touch()
     status, output = repo.build(PREFECT_API_URL=prefect_server)
     assert status == 1
     assert "no good: first-b" in output and "failed: first@b: exit status 1; log: .babelface/logs/build/first@b.txt" in output
     assert "second@b skipped (after first@b failed)" in output and "last skipped" in output
     assert "3 ran, 1 failed, 2 skipped" in output
     assert repo.starts.count("first-b") == 1, "what fails by itself is not tried again"
+    assert repo.starts.count("second-a") == 2, "what was killed is"
     (repo.path / "side" / "fail-first-b").unlink()
     status, output = repo.build(PREFECT_API_URL=prefect_server)
     assert status == 0 and repo.digest() == expected
 
 
-def test_a_killed_stage_is_tried_again(repo, prefect_server, expected):
-    (repo.path / "side" / "die-once-second-a").touch()
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGTERM], [signal.SIGKILL]], ids=["ctrl-c-and-terminate", "kill-9"])
+def test_stopped_in_the_middle_and_started_again(repo, prefect_server, expected, signals):
+    when = None
+    for k, number in enumerate(signals):
+        process = repo.start(step_s=0.5, PREFECT_API_URL=prefect_server)
+        kept = repo.wait_for(f"data/first-a/item-{2 * k}")
+        os.kill(process.pid, number)
+        output, _ = process.communicate(timeout=60)
+        repo.assert_stages_end()
+        assert process.returncode == (-9 if number == signal.SIGKILL else 130), output
+        assert number == signal.SIGKILL or "the same command goes on where it was" in output
+        first = repo.path / "data/first-a/item-0"
+        when = when or first.stat().st_mtime_ns
+    assert kept.exists() and repo.digest() != expected
     status, output = repo.build(PREFECT_API_URL=prefect_server)
     assert status == 0 and repo.digest() == expected, output
-    assert repo.starts.count("second-a") == 2
-
-
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "kill-9"])
-def test_stopped_in_the_middle_and_started_again(repo, prefect_server, expected, how):
-    process = repo.start(step_s=0.5, PREFECT_API_URL=prefect_server)
-    kept = repo.wait_for("data/first-a/item-1")
-    if how == "kill-9":
-        kill(process.pid)
-    else:
-        os.kill(process.pid, signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    repo.assert_stages_end()
-    if how != "kill-9":
-        assert process.returncode == 130 and "the same command goes on where it was" in output
-    assert repo.digest() != expected
-    when = kept.stat().st_mtime_ns
-    status, output = repo.build(PREFECT_API_URL=prefect_server)
-    assert status == 0 and repo.digest() == expected, output
-    assert kept.stat().st_mtime_ns == when, "an item that was done is not made again"
+    assert first.stat().st_mtime_ns == when, "an item that was done is not made again"
     assert not repo.two_writers
 
 

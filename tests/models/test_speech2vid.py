@@ -29,7 +29,8 @@ def small():
 def batch_of(n=2, stills=2, seed=0):
     rng = np.random.default_rng(seed)
     pixels = lambda *shape: torch.from_numpy(rng.integers(0, 256, (*shape, 112, 112, 3), dtype=np.uint8))  # noqa: E731
-    return {"audio": torch.from_numpy(rng.normal(size=(n, 1, 35, 12)).astype(np.float32)) * 10, "stills": pixels(n, stills), "target": pixels(n, 1)}
+    audio = torch.from_numpy(rng.normal(size=(n, 1, 35, 12)).astype(np.float32)) * 10
+    return {"audio": audio, "stills": pixels(n, stills), "target": pixels(n, 1)}
 
 
 @pytest.mark.parametrize(("part", "millions"), [("audio", 6.93), ("face", 16.16), ("decoder", 4.96)])
@@ -78,7 +79,8 @@ def test_the_mouth_weighs_more_in_the_loss(small):
 
 def test_generate_is_the_network_frame_by_frame_whatever_the_chunk(small):
     rng = np.random.default_rng(1)
-    inputs = Inputs(5, audio=rng.normal(size=(5, 35, 12)).astype(np.float32) * 10, stills=rng.integers(0, 256, (2, 112, 112, 3), dtype=np.uint8))
+    stills = rng.integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    inputs = Inputs(5, audio=rng.normal(size=(5, 35, 12)).astype(np.float32) * 10, stills=stills)
     frames = small.generate(inputs, chunk=2)
     assert frames.shape == (5, OUT, OUT, 3) and frames.dtype == np.uint8
     assert np.abs(frames.astype(int) - small.generate(inputs, chunk=5)).max() <= 1
@@ -103,7 +105,8 @@ def test_small_learns_to_open_the_mouth_with_the_sound(tmp_path):
     def draw(step, part, rank, world):
         return system_batch(system_draws(toy.tracks, 8, model.spec, step_rng(1, step, part))[rank::world], model.spec, toy)
 
-    rows = fit(Job("toy", model, draw, steps, 3e-3, 1000, 1, "d"), make_fabric("32-true", 1), Path(tmp_path) / "none.pt", say=lambda _: None)
+    job = Job("toy", model, draw, steps, 3e-3, 1000, 1, "d")
+    rows = fit(job, make_fabric("32-true", 1), Path(tmp_path) / "none.pt", say=lambda _: None)
     assert rows[-1]["l1_mouth"] < 0.6 * rows[0]["l1_mouth"]
     for track in toy.tracks[:2]:
         audio = cut_windows(toy.feature(track.id, "mfcc_speech2vid"), "speech2vid", np.arange(80))

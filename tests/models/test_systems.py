@@ -7,11 +7,15 @@ from models.systems.base import Spec, System, make_system, options_of, seeded, s
 
 SEVEN = {
     "speech2vid": Spec(view="registration", n_stills=5, feature="mfcc_speech2vid", window="speech2vid"),
-    "davs": Spec(view="registration", n_stills=1, drive=("audio", "video"), feature="mfcc_davs", window="davs", span=6, critic=True),
-    "stochastic": Spec(view="box", image="first", n_stills=0, feature="mfcc_stochastic", window="stochastic", span=75, whole=True, sampled=True),
+    "davs": Spec(view="registration", n_stills=1, drive=("audio", "video"), feature="mfcc_davs", window="davs", span=6,
+                 critic=True),
+    "stochastic": Spec(view="box", image="first", n_stills=0, feature="mfcc_stochastic", window="stochastic", span=75,
+                       whole=True, sampled=True),
     "amie": Spec(view="registration", n_stills=1, feature="mfcc_stochastic", window="stochastic", critic=True),
-    "song": Spec(view="box", image="source", n_stills=0, feature="mel", window="wav2lip", span=5, critic=True, speech_from="text"),
-    "si": Spec(view="box", image="none", n_stills=0, feature="mel", window="wav2lip", span=16, whole=True, sampled=True, critic=True),
+    "song": Spec(view="box", image="source", n_stills=0, feature="mel", window="wav2lip", span=5, critic=True,
+                 speech_from="text"),
+    "si": Spec(view="box", image="none", n_stills=0, feature="mel", window="wav2lip", span=16, whole=True, sampled=True,
+               critic=True),
     "learn2talk": Spec(view=None, image="none", n_stills=0, feature="samples", span=100, whole=True, output="motion"),
 }
 

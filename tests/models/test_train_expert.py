@@ -7,7 +7,8 @@ import torch
 
 from models.experts.syncnet import SyncNet, SyncNetSmall
 from models.losses import BCE_CHANCE, StuckAlarm, info_nce, info_nce_chance, pairs_allowed, weighted_l1
-from models.training_sync import EXAM_LAGS, SyncTraining, disturb_pixels, disturb_sound, exam_result, examine, found_offset, is_hard
+from models.training_sync import (EXAM_LAGS, SyncTraining, disturb_pixels, disturb_sound, exam_result, examine, found_offset,
+                                  is_hard)
 from models.windows import step_rng, sync_batch, sync_draws
 from stages.train import Job, fit, make_fabric
 from tests.toy_mouth import ToyReader
@@ -139,7 +140,8 @@ def test_the_expert_learns_and_finds_a_delay_it_never_saw(tmp_path):
     network = SyncNetSmall((48, 64))
 
     def draw(step, part, rank, world):
-        return sync_batch(sync_draws(toy.tracks, 5, 10, step_rng(1, step, part))[rank::world], toy) | {"hard": is_hard(step, steps)}
+        draws = sync_draws(toy.tracks, 5, 10, step_rng(1, step, part))[rank::world]
+        return sync_batch(draws, toy) | {"hard": is_hard(step, steps)}
 
     job = Job("toy", SyncTraining(network), draw, steps, 2e-3, 1000, 1, "d")
     rows = fit(job, make_fabric("32-true", 1), Path(tmp_path) / "none.pt", say=lambda _: None)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from core import audio
 from core.timing import WINDOWS
 from models.systems.base import Spec
-from models.windows import (STILL_GAP, SYNC_SPAN, Footage, balanced, cut_windows, min_sync_frames, min_system_frames, spread_stills, step_rng,
-                            sync_batch, sync_draws, system_batch, system_draws)
+from models.windows import (STILL_GAP, SYNC_SPAN, Footage, balanced, cut_windows, min_sync_frames, min_system_frames,
+                            spread_stills, step_rng, sync_batch, sync_draws, system_batch, system_draws)
 from tests.toy_mouth import ToyReader
 
 STILLS = Spec(view="registration", n_stills=3, feature="mfcc_speech2vid", window="speech2vid")
@@ -17,7 +17,10 @@ STILLS = Spec(view="registration", n_stills=3, feature="mfcc_speech2vid", window
 
 def test_a_step_draws_the_same_again_and_another_step_draws_others():
     toy = ToyReader(8, 60)
-    draw = lambda step, part=0: [(d.track.id, d.starts.tolist()) for d in sync_draws(toy.tracks, 4, 8, step_rng(3, step, part))]  # noqa: E731
+
+    def draw(step, part=0):
+        return [(d.track.id, d.starts.tolist()) for d in sync_draws(toy.tracks, 4, 8, step_rng(3, step, part))]
+
     assert draw(5) == draw(5)
     assert draw(5) != draw(6)
     assert draw(5) != draw(5, part=1)
@@ -75,8 +78,9 @@ def test_a_sync_batch_holds_the_frames_and_the_sound_of_its_windows():
     for c, draw in enumerate(draws):
         for w, start in enumerate(draw.starts):
             offset = batch["starts"][c, w]
-            np.testing.assert_array_equal(batch["frames"][c, offset:offset + 5], toy.frames(draw.track.id, np.arange(start, start + 5)))
-            np.testing.assert_array_equal(batch["audio"][c, w], toy.feature(draw.track.id, "mfcc_syncnet")[4 * start:4 * start + 20])
+            frames, sound = toy.frames(draw.track.id, np.arange(start, start + 5)), toy.feature(draw.track.id, "mfcc_syncnet")
+            np.testing.assert_array_equal(batch["frames"][c, offset:offset + 5], frames)
+            np.testing.assert_array_equal(batch["audio"][c, w], sound[4 * start:4 * start + 20])
 
 
 @pytest.mark.parametrize("window", ["speech2vid", "syncnet", "davs"])
@@ -111,7 +115,8 @@ def test_a_system_batch_reads_only_the_frames_it_needs():
     toy = ToyReader(4, 60, size=(112, 112))
     draws = system_draws(toy.tracks, 2, STILLS, step_rng(0, 0))
     batch = system_batch(draws, STILLS, toy)
-    assert batch["target"].shape == (2, 1, 112, 112, 3) and batch["stills"].shape == (2, 3, 112, 112, 3) and batch["audio"].shape == (2, 1, 35, 12)
+    shapes = {k: v.shape for k, v in batch.items()}
+    assert shapes == {"target": (2, 1, 112, 112, 3), "stills": (2, 3, 112, 112, 3), "audio": (2, 1, 35, 12)}
     assert sum(len(frames) for _, frames in toy.seen) == 2 * (1 + 3)
 
 
@@ -120,7 +125,8 @@ def test_first_frame_comes_just_before_the_target_and_dubbing_gets_the_source():
     first = Spec(view="box", image="first", n_stills=0, feature="mfcc_speech2vid", window="speech2vid", span=5)
     (draw,) = system_draws(toy.tracks, 1, first, step_rng(0, 0))
     assert draw.stills.tolist() == [draw.starts[0] - 1]
-    dub = Spec(view="box", image="source", n_stills=0, drive=("audio", "video"), feature="mfcc_speech2vid", window="speech2vid", span=2)
+    dub = Spec(view="box", image="source", n_stills=0, drive=("audio", "video"), feature="mfcc_speech2vid", window="speech2vid",
+               span=2)
     batch = system_batch(system_draws(toy.tracks, 2, dub, step_rng(0, 0)), dub, toy)
     assert batch["source"].shape == batch["driver"].shape == (2, 2, 48, 64, 3) and "stills" not in batch
 

@@ -50,7 +50,8 @@ def test_the_same_bytes_twice(tmp_path):
 
 def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(tmp_path):
     checkpoint = tmp_path / "c.pt"
-    dead = subprocess.run([sys.executable, "-m", "tests.stages.toy_training", checkpoint, "13"], cwd=ROOT, env=ENV, capture_output=True)
+    command = [sys.executable, "-m", "tests.stages.toy_training", checkpoint, "13"]
+    dead = subprocess.run(command, cwd=ROOT, env=ENV, capture_output=True)
     assert dead.returncode == -9, dead.stderr.decode()
     assert torch.load(checkpoint, weights_only=True)["step"] == 10
     steps, said = [], []
@@ -87,8 +88,9 @@ def test_accumulating_parts_is_one_step_with_a_larger_batch(tmp_path):
 
 
 def test_two_processes_share_each_batch_and_agree_with_one(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.stages.toy_training",
-                           "torchrun", str(tmp_path)], cwd=ROOT, env=ENV, capture_output=True, timeout=180)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*command, "-m", "tests.stages.toy_training", "torchrun", str(tmp_path)], cwd=ROOT, env=ENV,
+                          capture_output=True, timeout=180)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     ranks = [torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in range(2)]
     for step in range(STEPS):
@@ -149,10 +151,10 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path):
 def small_params(**system):
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
     raw["corpora"] = {"toy": {"adapter": "synthetic", "languages": {"en": {}, "sw": {}, "x-bad": {"twin_of": "en"}}}}
-    raw["train"]["experts"] = {"syncnet": {"network": "small", "view": "mouth", "steps": 6, "batch_clips": 4, "windows_per_clip": 6,
-                                           "checkpoint_every": 3}}
-    raw["train"]["systems"] = {"s2v": {"system": "speech2vid", "view": "speech2vid", "languages": "all", "steps": 3, "batch": 2, "stills": 2,
-                                       **system}}
+    expert = {"view": "mouth", "steps": 6, "batch_clips": 4, "windows_per_clip": 6, "checkpoint_every": 3}
+    raw["train"]["experts"] = {"syncnet": expert}
+    entry = {"system": "speech2vid", "view": "speech2vid", "languages": "all", "steps": 3, "batch": 2, "stills": 2}
+    raw["train"]["systems"] = {"s2v": entry | system}
     return check_params(raw)
 
 
@@ -222,7 +224,8 @@ def test_a_system_learns_from_its_own_split_and_never_from_generated_video(toy_d
 def test_frames_are_decoded_once_and_only_those_asked_for(toy_data, monkeypatch):
     monkeypatch.chdir(toy_data)
     params = small_params()
-    tracks, held, of, _ = train.find_footage(params, params.train.experts["syncnet"], ("expert_train", "expert_validation"), "mouth", 20)
+    entry = params.train.experts["syncnet"]
+    tracks, _, of, _ = train.find_footage(params, entry, ("expert_train", "expert_validation"), "mouth", 20)
     reader = train.Frames(tracks, of, "mouth", "mfcc_syncnet")
     decoded = []
     original = train.ViewStore.frames

@@ -1,4 +1,4 @@
-"""A small training job that a test can kill: run as `python -m tests.stages.toy_training CHECKPOINT KILL_AT`, or under torchrun."""
+"""A small training job that a test can kill: `python -m tests.stages.toy_training CHECKPOINT KILL_AT`, or torchrun."""
 
 from __future__ import annotations
 

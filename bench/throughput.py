@@ -1,0 +1,293 @@
+"""Frames per second from video files to crops and features, per frame size, with each part's share and decoding alone.
+
+    python -m bench.throughput [FOLDER] [--landmarker opencv] [--finder yunet] [--processes 2] [--files 4] [--json FILE]
+
+FOLDER holds real video files, at any depth (default: `real` in the folder that BABELFACE_SHARED names). Every file goes through the
+stages' own code: segment, track, crop and features; each of the first three decodes it. Before that the same process decodes it
+once, to no other end: that is the ceiling, measured in the same run. Parts are timed around the functions that do the work.
+
+A frame counts once, when it is in a clip in which a face was followed; files that give none are listed with the reason and left
+out. `fps` is frames per CPU second times processes, what that many free cores give, so that other programs on the machine do not
+count; `on the clock` is what this run got. Starting processes and loading models is not counted. Exit status 1 where a target of a
+size that was measured is missed: 100 fps at 1280x720; at 224x224, 150 with the MediaPipe bundle and 300 with the OpenCV mesh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+PARTS = ("decode", "shots and voice", "finder", "mesh", "cut", "jpeg", "features", "other")
+SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}
+TARGETS = {("1280x720", "mediapipe"): 100.0, ("1280x720", "opencv"): 100.0, ("224x224", "mediapipe"): 150.0, ("224x224", "opencv"): 300.0}
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class Clock:
+    """CPU and wall seconds by part. CPU seconds are the whole process's, threads of libraries included."""
+
+    def __init__(self) -> None:
+        self.cpu: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        self.wall: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    def reset(self) -> None:
+        """Back to zero; what is wrapped already goes on being timed."""
+        for seconds in (self.cpu, self.wall):
+            seconds.update(dict.fromkeys(PARTS, 0.0))
+
+    def timed(self, part: str, call: Callable) -> Callable:
+        """`call`, with its time added to `part`."""
+
+        @functools.wraps(call)
+        def run(*args: Any, **options: Any) -> Any:
+            cpu, wall = time.process_time(), time.perf_counter()
+            try:
+                return call(*args, **options)
+            finally:
+                self.cpu[part] += time.process_time() - cpu
+                self.wall[part] += time.perf_counter() - wall
+
+        return run
+
+    def timed_frames(self, call: Callable[..., Iterator]) -> Callable[..., Iterator]:
+        """A function that gives an iterator, with the time of every step added to `decode`."""
+
+        @functools.wraps(call)
+        def run(*args: Any, **options: Any) -> Iterator:
+            following = self.timed("decode", functools.partial(next, call(*args, **options), None))
+            while (frame := following()) is not None:
+                yield frame
+
+        return run
+
+
+class Line:
+    """The stages' mappers, loaded once, with a clock around what they call: one file after another goes through all of them."""
+
+    def __init__(self, config: dict[str, Any]):
+        import core.media as media
+        import core.views as views
+        from stages import crop, features, segment, track
+
+        self.clock = Clock()
+        self._plain_frames = media.read_frames
+        self._track = track.Mapper(config["track"])
+        finder, mesh = self._track._finder, self._track._mesh
+        finder.find = self.clock.timed("finder", finder.find)
+        mesh.points = self.clock.timed("mesh", mesh.points)
+        self._segment, self._crop, self._features = (
+            segment.Mapper(config["segment"]), crop.Mapper(config["crop"]), features.Mapper(config["features"]))
+        # The mappers look these up when they run, so the clock goes where they look.
+        media.read_frames = self.clock.timed_frames(media.read_frames)
+        media.encode_jpeg = self.clock.timed("jpeg", media.encode_jpeg)
+        views.ViewTemplate.cut = self.clock.timed("cut", views.ViewTemplate.cut)
+
+    def run(self, path: Path) -> dict[str, Any]:
+        """What one file gave and took: frames, size, seconds by part, of decoding alone and in all, reasons of what was refused."""
+        clock = self.clock
+        clock.reset()
+        start = time.process_time(), time.perf_counter()
+        n_decoded, size = 0, (0, 0)
+        for frame in self._plain_frames(path):
+            n_decoded, size = n_decoded + 1, frame.shape[1::-1]
+        alone = {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
+
+        refused: list[str] = []
+        start = time.process_time(), time.perf_counter()
+        row = {"recording_id": "clip", "corpus": "real", "language": "und", "speaker": None, "cluster": "recording:clip", "kind": "real",
+               "file": str(path), "source": path.name}
+        clips = self._try(self._segment, row, "clips", refused)
+        for seconds, total in ((clock.cpu, time.process_time() - start[0]), (clock.wall, time.perf_counter() - start[1])):
+            seconds["shots and voice"] = total - sum(seconds.values())  # all of segmenting but its decoding
+        n_frames = 0
+        for clip in clips:
+            tracks = self._try(self._track, clip | {"kind": "real"}, "tracks", refused)
+            cut = [t for t in tracks if self._try(self._crop, t, "views", refused)]
+            for one in cut:
+                clock.timed("features", self._features)(one | {k: clip[k] for k in ("n_samples", "audio")})
+            n_frames += clip["n_frames"] if cut else 0
+        total = {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
+        for kind, seconds in (("cpu", clock.cpu), ("wall", clock.wall)):
+            seconds["other"] = max(0.0, total[kind] - sum(seconds.values()))
+        return {"file": path.name, "size": f"{size[0]}x{size[1]}", "n_frames": n_frames, "n_decoded": n_decoded, "refused": refused,
+                "cpu_s": dict(clock.cpu), "wall_s": dict(clock.wall), "alone_cpu_s": alone["cpu"], "alone_wall_s": alone["wall"]}
+
+    def _try(self, mapper: Callable, row: dict[str, Any], table: str, refused: list[str]) -> list[dict[str, Any]]:
+        from core.records import Reject
+
+        try:
+            return mapper(row)[table]
+        except Reject as reject:
+            refused.append(f"{type(mapper).__module__.removeprefix('stages.')}: {reject.reason}")
+            return []
+
+
+def configure(params: Any, finder: str, landmarker: str) -> dict[str, Any]:
+    """What the mappers of all four stages are made with: the project's params, and which finder and mesh."""
+    from core.choose import choose
+    from stages.track import FINDERS, MESHES
+
+    kind, found = choose(finder, FINDERS)
+    mesh, mesh_file = choose(landmarker, MESHES)
+    common = {"media": "", "threads": params.executor.codec_threads}  # rows name files in full, so the folder is empty
+    views = {name: params.crop.views[name].model_dump() for name in params.crop.store}
+    return {"segment": params.segment.model_dump() | common,
+            "track": params.track.model_dump() | common | {"finder": (kind, str(found.path)), "mesh": (mesh, str(mesh_file.path)),
+                                                           "names": {"finder": kind, "landmarker": mesh}},
+            "crop": common | {"views": views, "min_mesh_share": params.track.min_mesh_share, "jpeg_quality": params.crop.jpeg_quality},
+            "features": params.features.model_dump()}
+
+
+def _work(config: dict[str, Any], warm: Path, todo: Any, done: Any, gate: Any) -> None:
+    """One process: loads everything, by taking one file that does not count, waits for the others, then takes file after file."""
+    try:
+        line = Line(config)
+        line.run(warm)
+        gate.wait()
+        for path in iter(todo.get, None):
+            done.put(line.run(path))
+        done.put(None)
+    except BaseException as error:  # a process that dies in silence would leave the others waiting
+        gate.abort()
+        done.put(f"{type(error).__name__}: {error}")
+
+
+def run_files(config: dict[str, Any], files: Iterable[Path], processes: int) -> list[dict[str, Any]]:
+    """`Line.run` of every file, on some processes at once, largest files first. RuntimeError when a process fails."""
+    import multiprocessing
+
+    order = sorted(files, key=lambda p: (-p.stat().st_size, str(p)))
+    context = multiprocessing.get_context("spawn")
+    todo, done, gate = context.Queue(), context.Queue(), context.Barrier(processes)
+    for path in [*order, *[None] * processes]:
+        todo.put(path)
+    kept = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(THREADS)
+    workers = [context.Process(target=_work, args=(config, order[-1], todo, done, gate), daemon=True) for _ in range(processes)]
+    try:
+        for worker in workers:
+            worker.start()
+        found, running = [], processes
+        while running:
+            one = done.get()
+            if isinstance(one, str):
+                raise RuntimeError(f"a worker failed: {one}")
+            running -= one is None
+            found += [one] if one is not None else []
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+        for name, value in kept.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+    return sorted(found, key=lambda r: r["file"])
+
+
+def summed(results: list[dict[str, Any]], processes: int, mesh: str) -> list[dict[str, Any]]:
+    """One row per frame size, the most frames first: fps, its share of decoding alone, shares of the parts, and the target."""
+    rows = []
+    for size in sorted({r["size"] for r in results}):
+        some = [r for r in results if r["size"] == size and r["n_frames"]]
+        n_frames, n_decoded = sum(r["n_frames"] for r in some), sum(r["n_decoded"] for r in some)
+        if not some:
+            continue
+        cpu, wall = sum(sum(r["cpu_s"].values()) for r in some), sum(sum(r["wall_s"].values()) for r in some)
+        fps, alone = processes * n_frames / cpu, processes * n_decoded / sum(r["alone_cpu_s"] for r in some)
+        target = TARGETS.get((size, mesh))
+        rows.append({"size": size, "n_files": len(some), "n_frames": n_frames, "fps": fps, "fps_on_the_clock": processes * n_frames / wall,
+                     "decode_alone_fps": alone, "share_of_decode_alone": fps / alone,
+                     "parts": {p: sum(r["cpu_s"][p] for r in some) / cpu for p in PARTS}, "target": target,
+                     "passes": None if target is None else fps >= target})
+    return sorted(rows, key=lambda r: (-r["n_frames"], r["size"]))
+
+
+def measure(files: list[Path], params: Any, *, finder: str = "auto", landmarker: str = "auto", processes: int = 2) -> dict[str, Any]:
+    """Everything this benchmark says about some files. `passes` is None where no size with a target was measured."""
+    config = configure(params, finder, landmarker)
+    results = run_files(config, [f.resolve() for f in files], processes)
+    rows = summed(results, processes, config["track"]["mesh"][0])
+    judged = [r["passes"] for r in rows if r["passes"] is not None]
+    return {"finder": config["track"]["finder"][0], "landmarker": config["track"]["mesh"][0], "processes": processes,
+            "views": sorted(config["crop"]["views"]), "sizes": rows, "files": results, "load_average": list(os.getloadavg()),
+            "passes": all(judged) if judged else None}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result as tables."""
+    lines = [f"finder {result['finder']}, mesh {result['landmarker']}, views {', '.join(result['views'])}, {result['processes']} processes, "
+             f"load average {result['load_average'][0]:.1f}",
+             f"{'size':>10} {'files':>5} {'frames':>7} {'fps':>6} {'on the clock':>12} {'decode alone':>12} {'share of it':>11} {'target':>7}"]
+    for r in result["sizes"]:
+        mark = "" if r["passes"] is None else "pass" if r["passes"] else "FAIL"
+        target = "-" if r["target"] is None else f"{r['target']:.0f}"
+        lines.append(f"{r['size']:>10} {r['n_files']:>5} {r['n_frames']:>7} {r['fps']:>6.0f} {r['fps_on_the_clock']:>12.0f} "
+                     f"{r['decode_alone_fps']:>12.0f} {r['share_of_decode_alone']:>11.1%} {target:>7}"
+                     f"  {mark}")
+    lines.append(f"share of the time, per cent: {'size':>10} " + " ".join(f"{p:>{max(len(p), 6)}}" for p in PARTS))
+    for r in result["sizes"]:
+        lines.append(f"{r['size']:>39} " + " ".join(f"{100 * r['parts'][p]:>{max(len(p), 6)}.1f}" for p in PARTS))
+    lines += [f"not counted: {r['file']} ({', '.join(sorted(set(r['refused']))) or 'no clip'})" for r in result["files"] if not r["n_frames"]]
+    return "\n".join(lines)
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All video files below a folder, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the tables; 1 where a target is missed, 2 where there is nothing to measure."""
+    from core.params import ParamsError, load_params
+    from core.weights import WeightsMissing
+
+    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__.splitlines()[0])
+    shared = os.environ.get("BABELFACE_SHARED")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(shared) / "real" if shared else None, help="folder of video files")
+    parser.add_argument("--finder", default="auto", choices=("auto", "yunet", "blazeface"))
+    parser.add_argument("--landmarker", default="auto", choices=("auto", "mediapipe", "opencv"))
+    parser.add_argument("--processes", type=int, default=2, help="default 2")
+    parser.add_argument("--files", type=int, help="only the first N files of each frame size")
+    parser.add_argument("--json", type=Path, help="also write everything here")
+    chosen = parser.parse_args(arguments)
+    if chosen.folder is None or not chosen.folder.is_dir():
+        print(f"bench.throughput: {chosen.folder or 'no folder'}: name a folder of video files, or set BABELFACE_SHARED", file=sys.stderr)
+        return 2
+    try:
+        files = first_of_each_size(find_videos(chosen.folder), chosen.files)
+        if not files:
+            print(f"bench.throughput: {chosen.folder}: no video file ({', '.join(sorted(SUFFIXES))})", file=sys.stderr)
+            return 2
+        params = load_params(Path(__file__).resolve().parent.parent / "params.yaml")
+        result = measure(files, params, finder=chosen.finder, landmarker=chosen.landmarker, processes=chosen.processes)
+    except (ParamsError, WeightsMissing) as error:
+        print(f"bench.throughput: {error}", file=sys.stderr)
+        return 2
+    print(text(result))
+    if chosen.json:
+        from core.shards import write_json
+
+        write_json(chosen.json, result)
+    return 1 if result["passes"] is False else 0
+
+
+def first_of_each_size(files: list[Path], n: int | None) -> list[Path]:
+    """The first n files of each frame size (all of them for None)."""
+    from core import media_probe
+
+    if n is None:
+        return files
+    taken: dict[tuple[int, int], list[Path]] = {}
+    for path in files:
+        info = media_probe.probe(path)
+        taken.setdefault((info.width, info.height), []).append(path)
+    return sorted(p for some in taken.values() for p in some[:n])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
