@@ -40,6 +40,7 @@ class Size:
     other: int = 18  # speakers of the others: 6 for the test, 12 for the sync expert
     planted: int = 9  # speakers of a planted language, all of them for the test
     clips: int = 2  # per speaker, 4 to 6 s each
+    scored: int = 2  # of a test speaker's clips, how many systems and controls are scored on
     expert_steps: int = 2400
     system_steps: int = 800
 
@@ -57,7 +58,7 @@ def overrides(params: Params, size: Size) -> dict[str, Any]:
         "split": {"test_share": 0.34, "expert_share": 0.34, "validation_share": 0.15},
         "train": {"experts": {name: {"steps": size.expert_steps} for name in params.train.experts},
                   "systems": {name: {"steps": size.system_steps} for name in params.train.systems}},
-        "generate": {"conditions": ["self"], "clips_per_speaker": size.clips},
+        "generate": {"conditions": ["self"], "clips_per_speaker": size.scored},
     }
 
 

@@ -5,7 +5,9 @@
 DIR is a finished workspace (or the project itself). Every test track's stored view is cut into stretches of --seconds; the sound
 of each is moved by every whole lag of -8..+8 frames, taken from the same clip, so that nothing is padded; the answer is the lag of
 -15..+15 with the smallest mean distance over the pairs there are. Right means within one frame: 3 in 31 by guessing. Beside it
-stand the exact rate, stretches of 1 s, and the control: the same with the sound of another clip, which nobody can answer.
+stand the exact rate, stretches of 1 s, and the control: the same with the sound of another clip, which nobody can answer. The
+trials of one stretch are not independent (a wrong best match moves along with the lag), so intervals go by speakers, and the
+control scatters around chance by the number of clips, not of trials.
 An SVG of mean distance against lag is written beside the JSON. Exit status 1 where a real language stays under the threshold.
 """
 

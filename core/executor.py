@@ -12,7 +12,7 @@ from typing import Any
 from core import shards
 from core.digest import digest_of
 from core.progress import Progress
-from core.records import schema
+from core.records import Reject, schema
 from core.workers import WorkerPool
 
 WORK = Path(".babelface/work")
@@ -49,6 +49,8 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     _drop_other_runs(scratch)
     names = (*tables, "rejects")
     work = sorted(work, key=lambda w: w.id)
+    for _, reason, detail in rejected:
+        Reject(reason, detail)  # ValueError for a reason nobody has explained
     twice = [i for i, n in Counter(w.id for w in work).items() if n > 1]
     if twice:
         raise ValueError(f"{stage} {instance}: item ids must be unique; twice: {', '.join(twice[:5])}")

@@ -43,6 +43,8 @@ class Language(Section):
     twin_of: str | None = None
     swap: dict[str, str] = {}
     audio_late_ms: float = Field(0.0, ge=-400, le=400)
+    speakers: Count | None = Field(None, description="synthetic: instead of the corpus's number")
+    clips_per_speaker: Count | None = Field(None, description="synthetic: instead of the corpus's number")
 
 
 class Corpus(Section):

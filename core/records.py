@@ -14,6 +14,7 @@ REASONS = {
     "bad_language": "the language tag is not a BCP-47 tag",
     "bad_name": "a name in the index is not safe to use as a file name",
     "missing_file": "the index names a file that is not there",
+    "beyond_limit": "more clips of this speaker than generate.clips_per_speaker",
     "decode_error": "the media file cannot be decoded",
     "no_video": "the file has no video stream",
     "no_audio": "the file has no audio stream",

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 # library -> the Debian package that has it; OpenCV links the first four, MediaPipe the last two.
 LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libgthread-2.0.so.0": "libglib2.0-0", "libxcb.so.1": "libxcb1",
@@ -168,5 +167,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    Path.cwd()  # fails early and plainly where the folder is gone
     sys.exit(main())

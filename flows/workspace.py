@@ -122,6 +122,7 @@ def overrides_for_folder(folder: Path, expert: Path, root: Path = ROOT) -> dict[
     real = {"adapter": "folder", "path": str(folder), "languages": {tag: {} for tag in tags}}
     return {"corpora": replaced(raw["corpora"], {"real": real}), "train": {name: replaced(raw["train"][name], {}) for name in ("experts", "systems")},
             "split": {"test_share": 1.0, "validation_share": 0.0, "expert_share": 0.0},
+            "generate": {"clips_per_speaker": 1_000_000},  # somebody's folder is scored whole
             "score": {"expert": {"weights": str(expert)}},
             "crop": {"store": raw["crop"]["store"][:1]}}  # nothing trains here, so one view is enough to look at
 

@@ -70,4 +70,4 @@ class StuckAlarm:
             return None
         self.rang_at = step
         return (f"step {step}: the sync loss has stayed at chance ({loss:.3f}, chance {chance:.3f}) for {self.patience} steps: "
-                "it is not learning; try a lower learning rate or batch normalisation, and check that the sound belongs to the picture")
+                "it is not learning; try a lower learning rate or batch normalisation, and check that sound and picture match")

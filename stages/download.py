@@ -42,7 +42,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
         work.append(Work(item.id, digest_of([item.id, item.speaker, item.kind, item.source, item.extra, content]), payload, row))
     rejected = [({"item_id": r.id, "corpus": who.corpus, "language": who.language, "speaker": None}, r.reason, r.detail) for r in refused]
     language = corpus.languages[who.language]
-    fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language.model_dump(mode="json")}
+    fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language.model_dump(mode="json", exclude=set(SELECTS))}
     mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
     return run_stage("download", instance, work, "stages.download:Mapper", config={"adapter": corpus.adapter, "corpus": config},
                      tables=("recordings", "truth"), fingerprint=mark, n_shards=params.shards, workers=params.executor.workers,
@@ -62,7 +62,10 @@ class Mapper:
 
         item: Item = payload["item"]
         fetched = self._adapter.fetch(item, self._corpus, self._folder)
-        info = media.probe(fetched.path)
+        try:
+            info = media.probe(fetched.path)
+        except Reject as reject:
+            raise Reject(reject.reason, f"{item.source or item.id}: {reject.detail.rpartition(': ')[2]}") from None
         if not info.has_video:
             raise Reject("no_video", f"{item.source or item.id}: no video stream")
         if not info.has_audio:

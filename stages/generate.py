@@ -32,7 +32,7 @@ def main(name: str, params: Params) -> dict[str, Any]:
     """The stats of one finished generation: one item per test track, several rows per item."""
     if name != CONTROLS and name not in params.train.systems:
         raise UserError(f"generate has no {name!r}{suggest(name, [*params.train.systems, CONTROLS])}")
-    tracks, beyond = test_tracks(params)
+    tracks, beyond = test_tracks(params, ("test", "generated") if name == CONTROLS else ("test",))
     card = None if name == CONTROLS else read_json(out_folder("train", name) / "card.json")
     wanted = _wanted(params, name)
     partners = {t["track_id"]: {c: partner(t, tracks, c, params.generate.seed) for c in wanted if c != "self"} for t in tracks}
@@ -68,12 +68,12 @@ def _wanted(params: Params, name: str) -> list[str]:
     return [*params.generate.conditions, "shuffled"]
 
 
-def test_tracks(params: Params) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], str, str]]]:
+def test_tracks(params: Params, splits: tuple[str, ...] = ("test",)) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], str, str]]]:
     """(rows of the tracks to generate for, the test tracks left out with a reason), sorted by track.
 
     At most generate.clips_per_speaker of each speaker and language; which ones is decided by a hash, not by their order.
     """
-    of = {r["track_id"]: r for r in read_rows(out_folder("split", "all"), "splits") if r["split"] == "test"}
+    of = {r["track_id"]: r for r in read_rows(out_folder("split", "all"), "splits") if r["split"] in splits}
     rows = [row | {"fold": of[row["track_id"]]["fold"]} for i in params.instances()
             for row in read_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS) if row["track_id"] in of]
     by_speaker: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
@@ -99,7 +99,7 @@ def partner(track: dict[str, Any], tracks: list[dict[str, Any]], condition: str,
         return None
 
     def fits(other: dict[str, Any]) -> bool:
-        if other["recording_id"] == track["recording_id"] and other["language"] == track["language"]:
+        if other.get("kind") == "generated" or (other["recording_id"] == track["recording_id"] and other["language"] == track["language"]):
             return False
         if condition == "cross-language":
             return other["language"] != track["language"] and other["fold"] != "planted"
@@ -161,10 +161,12 @@ class Mapper:
         return {"generated": make(track, payload["sounds"], frames)}
 
     def _controls(self, track: dict[str, Any], sounds: dict[str, Any], frames: list[np.ndarray]) -> list[dict[str, Any]]:
-        rows = [self._row(track, "real", "self", sounds["self"])]
+        # A corpus may bring videos that some other system made: they are scored as they are, beside the real ones.
+        shown = "given" if track["kind"] == "generated" else "real"
+        rows = [self._row(track, shown, "self", sounds["self"])]
         if "shuffled" in sounds:
-            rows.append(self._row(track, "real", "shuffled", sounds["shuffled"]))
-        if "still" in self._c["wanted"]:
+            rows.append(self._row(track, shown, "shuffled", sounds["shuffled"]))
+        if shown == "real" and "still" in self._c["wanted"]:
             video = self._encode([frames[0]] * len(frames), sounds["self"])
             rows.append(self._row(track, "still", "self", sounds["self"], video=video))
         return rows

@@ -94,6 +94,10 @@ class Mapper:
         self._template = ViewTemplate(**config["view"])
         self._expert = open_sync("syncnet" if config["expert"]["network"] == "full" else "small",
                                  load_torch(Path(config["expert"]["path"])), self._template.shape)
+        # All that must match before two scores may be compared, beside the expert and the finder, which have columns of their own.
+        height, width = self._template.shape
+        self._protocol = (f"{config['protocol']}(view={self._template.kind} {width}x{height}, vshift={config['vshift']}, "
+                          f"min_windows={config['min_windows']})")
         self._mesh = open_landmarker(Path(config["mesh"][1]), config["mesh"][0])
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -126,7 +130,7 @@ class Mapper:
             points = self._lips(shown[:n], track, values, why)
         self._truth(payload["gap"], at["start_frame"], points, row, values, why)
         return {"scores": [carry(row, "scores") | values | {
-            "protocol": self._c["protocol"], "expert": self._c["expert"]["name"], "expert_sha256": self._c["expert"]["sha256"],
+            "protocol": self._protocol, "expert": self._c["expert"]["name"], "expert_sha256": self._c["expert"]["sha256"],
             "finder": at["finder"], "loudness_db": audio.loudness_db(samples),
             "null_reasons": [{"metric": m, "reason": r} for m, r in sorted(why.items())]}]}
 

@@ -91,7 +91,8 @@ class Mapper:
 class Face:
     """One face while it is followed: boxes and mesh points by frame."""
 
-    def __init__(self, frame: int, box: np.ndarray):
+    def __init__(self, frame: int, box: np.ndarray, sure: bool = True):
+        self.sure = sure  # whether the finder was ever certain of it
         self.boxes: dict[int, np.ndarray] = {frame: box}
         self.points: dict[int, np.ndarray] = {}
         self.here = box  # where it is believed to be
@@ -151,7 +152,7 @@ def _fill(known: dict[int, np.ndarray], n_frames: int) -> np.ndarray:
 def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: float) -> tuple[list[Face], int]:
     """(faces, number of frames) of a stream of uint8 RGB frames, one frame in memory at a time.
 
-    A face begins with a detection of at least `start_score`; weaker ones only carry on a face that is followed already.
+    A face needs one detection of at least `start_score`; weaker ones only carry it on, before and after.
     """
     faces: list[Face] = []
     n, last_look = 0, -1
@@ -175,7 +176,7 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
     for face in faces:
         if face.last_seen() == last_look:  # no mesh to follow it by, but the finder saw it when it last looked
             face.boxes[n - 1] = face.here
-    return faces, n
+    return [face for face in faces if face.sure], n
 
 
 def _mesh(mesh, frame: np.ndarray, box: np.ndarray) -> np.ndarray | None:
@@ -196,11 +197,11 @@ def _look(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float
             side = float(max(face.here[2:] - face.here[:2])) * CLOSER
             left, top = (max(0, int(c - side / 2)) for c in (face.here[:2] + face.here[2:]) / 2)
             part = np.ascontiguousarray(frame[top:top + int(side), left:left + int(side)])
-            _match([face], [d.moved(left, top) for d in finder.find(part)] if part.size else [], f, iou_least, np.inf)
+            _match([face], [d.moved(left, top) for d in finder.find(part)] if part.size else [], f, iou_least, np.inf, begin=False)
 
 
-def _match(faces: list[Face], found, frame: int, iou_least: float, start_score: float) -> None:
-    """Gives each face the box that overlaps it most, and makes new faces of the rest where the finder is sure."""
+def _match(faces: list[Face], found, frame: int, iou_least: float, start_score: float, begin: bool = True) -> None:
+    """Gives each face the box that overlaps it most, and makes new faces of the rest where `begin`."""
     from scipy.optimize import linear_sum_assignment
 
     from core.geometry import iou
@@ -211,10 +212,11 @@ def _match(faces: list[Face], found, frame: int, iou_least: float, start_score: 
     for i, j in zip(*linear_sum_assignment(-overlap), strict=True):
         if overlap[i, j] >= iou_least:
             alive[i].found(frame, found[j].box)
+            alive[i].sure |= found[j].score >= start_score
             taken.add(j)
     for j, detection in enumerate(found):
-        if j not in taken and detection.score >= start_score and not np.any(overlap[:, j] >= iou_least):
-            faces.append(Face(frame, np.asarray(detection.box, np.float32)))
+        if begin and j not in taken and not np.any(overlap[:, j] >= iou_least):
+            faces.append(Face(frame, np.asarray(detection.box, np.float32), detection.score >= start_score))
 
 
 if __name__ == "__main__":

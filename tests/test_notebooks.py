@@ -102,3 +102,27 @@ def test_compare_a_run_with_itself(built: Path) -> None:
     assert answer["pairs"] and all(a == b for a, b in answer["pairs"])
     assert answer["n_pairs"] > 0 and set(answer["worse"]) == {0.0}
     assert all(n < 6 for n in answer["speakers"]) and answer["reasons"] == ["too_few_speakers"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("column", ["expert", "finder"])
+def test_compare_runs_of_two_protocols(built: Path, tmp_path: Path, column: str) -> None:
+    """Another expert leaves what needs none; another face finder leaves nothing."""
+    import shutil
+
+    from nbclient.exceptions import CellExecutionError
+
+    from core.shards import read_shard, write_table
+
+    shutil.copytree(built / "results", tmp_path / "results")
+    for path in sorted((built / "data" / "score").glob("*/scores/*")):
+        changed = {"expert": ("expert_sha256", "f" * 64), "finder": ("finder", "another:1")}[column]
+        rows = [row | dict([changed]) for row in read_shard(path).to_pylist()]
+        write_table(tmp_path / path.relative_to(built), rows, "scores")
+    if column == "finder":
+        with pytest.raises(CellExecutionError, match="two protocols"):
+            run("compare", built, BABELFACE_RUN_A=str(built), BABELFACE_RUN_B=str(tmp_path))
+    else:
+        _, answer = run("compare", built, BABELFACE_RUN_A=str(built), BABELFACE_RUN_B=str(tmp_path))
+        assert {"ssim", "landmark_distance"} <= set(answer["metrics"])
+        assert not {"lse_c", "lse_d", "abs_offset"} & set(answer["metrics"])

@@ -61,9 +61,10 @@ def spoken_language(config: Mapping, language: str) -> tuple[Language, Mapping]:
         near = get_close_matches(language, languages(config), n=1)
         raise ValueError(f"synthetic: language {language!r} is not in params" + (f"; did you mean {near[0]!r}?" if near else ""))
     options = config["languages"][language] or {}
-    unknown = sorted(set(options) - {"twin_of", "swap", "audio_late_ms"})
+    known = ("twin_of", "swap", "audio_late_ms", "speakers", "clips_per_speaker")
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f"synthetic: languages.{language} has unknown options {unknown}; expected twin_of, swap, audio_late_ms")
+        raise ValueError(f"synthetic: languages.{language} has unknown options {unknown}; expected {', '.join(known)}")
     unknown = sorted(set(config.get("hard") or {}) - set(HARD))
     if unknown:
         raise ValueError(f"synthetic: hard has unknown knobs {unknown}; expected some of {', '.join(HARD)}")
@@ -95,13 +96,13 @@ def items(config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
     any comes twice). Nothing is rejected. Raises ValueError for a language or option that is not known."""
     import numpy as np
 
-    entry, _ = spoken_language(config, language)
+    entry, options = spoken_language(config, language)
+    n_speakers, n_clips = (int(options.get(name) or config[name]) for name in ("speakers", "clips_per_speaker"))
     found = []
-    for k in range(int(config["speakers"])):
+    for k in range(n_speakers):
         speaker = f"{language}-s{k:02d}"
         who = speaker_identity(config, language, speaker)
         rng = np.random.default_rng(seed_of(config["seed"], language, speaker, "sentences"))
-        n_clips = int(config["clips_per_speaker"])
         n_rounds = -(-n_clips // len(entry.sentences))
         order = np.concatenate([rng.permutation(len(entry.sentences)) for _ in range(n_rounds)]) if n_rounds else []
         for c, sentence in enumerate(order[:n_clips]):

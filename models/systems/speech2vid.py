@@ -2,8 +2,8 @@
 
 The layers are those of the released model v201, three skips from the identity encoder to the decoder; channel counts, kernel
 sizes and paddings are in the tables below. Width "full" has the published widths (28.05 M parameters with five stills); "small"
-divides them so that a demonstration trains on a CPU. Differences from the paper: trained from scratch (no VGG-Face start), pixel loss
-L1 with an optional extra weight on the mouth, no feature loss (its weights are not published), no deblurring network.
+divides them so that a demonstration trains on a CPU. Differences from the paper: trained from scratch (no VGG-Face start), pixel
+loss L1 with an optional extra weight on the mouth, no feature loss (its weights are not published), no deblurring network.
 """
 
 from __future__ import annotations
