@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PY ?= .venv/bin/python
 JOBS ?=
+TEST_JOBS ?= 2
 
 export DVC_NO_ANALYTICS = 1
 export DO_NOT_TRACK = 1
@@ -26,7 +27,7 @@ real: demo
 
 test: .venv/.test-installed
 	@$(PY) -m flows.doctor
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile
 
 doctor: .venv/.demo-installed
 	@$(PY) -m flows.cli doctor

@@ -66,7 +66,7 @@ def params_of(**more):
     raw["corpora"] = {"toy": {"adapter": "synthetic", "languages": {"en": {}, "sw": {}}}}
     raw["executor"] = {"workers": 1, "timeout_s": 120}
     raw["train"]["systems"] = {"s2v": {"system": "speech2vid", "view": "speech2vid", "languages": ["en"], "stills": 2}}
-    raw["generate"] |= more
+    raw["generate"] |= {"clips_per_speaker": 2} | more
     return check_params(raw)
 
 
