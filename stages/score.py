@@ -170,7 +170,9 @@ class Mapper:
         """Lip landmarks of the generated face, looked for where the real face is, against the real ones."""
         from metrics.landmarks import landmark_distance, mouth_opening, opening_correlation
 
-        found = [self._mesh.points(frame, box)[0] for frame, box in zip(shown, track.boxes, strict=False)]
+        found: list[np.ndarray | None] = []
+        for frame, box in zip(shown, track.boxes, strict=False):
+            found.append(self._mesh.points(frame, box, found[-1] if found else None)[0])
         if sum(p is None for p in found) > 0.1 * len(found):
             why |= dict.fromkeys(("landmark_distance", "opening_correlation"), "no_mesh")
             return None

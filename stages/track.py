@@ -164,12 +164,13 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
         for face in [x for x in faces if f - x.last_seen() <= MAX_GAP]:
             # A face whose mesh does not fit (a mask, a hand before it) is tried again at the next look only.
             fitted_before = f - 1 in face.points or f in face.boxes
-            points = _mesh(mesh, frame, face.here) if fitted_before else None
+            near = face.points.get(f - 1)
+            points = _mesh(mesh, frame, face.here, near) if fitted_before else None
             if points is None and fitted_before and not looked:
                 # Just lost between two looks: the finder is asked at once, for all faces.
                 looked = True
                 _look(finder, frame, faces, f, iou_least, start_score)
-                points = _mesh(mesh, frame, face.here)
+                points = _mesh(mesh, frame, face.here, near)
             if points is not None:
                 face.meshed(f, points[:N_LANDMARKS])
         last_look = f if looked else last_look
@@ -179,11 +180,11 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
     return [face for face in faces if face.sure], n
 
 
-def _mesh(mesh, frame: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+def _mesh(mesh, frame: np.ndarray, box: np.ndarray, near: np.ndarray | None) -> np.ndarray | None:
     """The points of the face in `box`, or None. Faces in profile are only seen in a wider crop, so two of them are tried."""
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     for wider in (1.0, 1.8, 2.2):
-        points, _ = mesh.points(frame, np.concatenate([centre - wider * half, centre + wider * half]).astype(np.float32))
+        points, _ = mesh.points(frame, np.concatenate([centre - wider * half, centre + wider * half]).astype(np.float32), near)
         if points is not None and np.all(np.abs((points.min(0) + points.max(0)) / 2 - centre) <= half):
             return points
     return None

@@ -36,10 +36,11 @@ class Landmarker:
     name: str
     n_points: int
 
-    def points(self, rgb: np.ndarray, box: np.ndarray) -> tuple[np.ndarray | None, float]:
+    def points(self, rgb: np.ndarray, box: np.ndarray, near: np.ndarray | None = None) -> tuple[np.ndarray | None, float]:
         """The face's points, float32 (n_points, 2) in frame pixels, or None when there is no face in the box, and a score 0..1.
 
         rgb: uint8 HxWx3. box: x0 y0 x1 y1 in pixels, may reach outside the frame. ValueError for a box without area.
+        near: this face's points in the frame before, where a landmarker can begin instead of searching the box.
         """
         raise NotImplementedError
 
@@ -62,7 +63,7 @@ class TasksLandmarker(Landmarker):
         self._net: Any = vision.FaceLandmarker.create_from_options(options)
         self._close = weakref.finalize(self, release, self._net)
 
-    def points(self, rgb: np.ndarray, box: np.ndarray) -> tuple[np.ndarray | None, float]:
+    def points(self, rgb: np.ndarray, box: np.ndarray, near: np.ndarray | None = None) -> tuple[np.ndarray | None, float]:
         import mediapipe
 
         check_frame(rgb)
@@ -94,9 +95,13 @@ class MeshLandmarker(Landmarker):
         if not {"conv2d_21", "conv2d_31"} <= outputs:
             raise ValueError(f"its outputs are {', '.join(sorted(outputs))}, not the face mesh's conv2d_21 and conv2d_31")
 
-    def points(self, rgb: np.ndarray, box: np.ndarray) -> tuple[np.ndarray | None, float]:
+    def points(self, rgb: np.ndarray, box: np.ndarray, near: np.ndarray | None = None) -> tuple[np.ndarray | None, float]:
         check_frame(rgb)
         x0, y0, x1, y1 = _corners(box)
+        if near is not None:  # one pass instead of two, as MediaPipe itself goes on from frame to frame
+            found, presence = self._run(rgb, *_upright(near))
+            if presence >= MIN_PRESENCE and _inside(found, box):
+                return found.astype(np.float32), presence
         first, _ = self._run(rgb, (x0 + x1) / 2, (y0 + y1) / 2, MESH_FIRST_CROP * max(x1 - x0, y1 - y0), 0.0)
         found, presence = self._run(rgb, *_upright(first))
         kept = presence >= MIN_PRESENCE and _inside(found, box)

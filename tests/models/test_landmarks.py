@@ -85,6 +85,21 @@ def test_the_mesh_agrees_with_the_official_landmarker(tasks, mesh, faces):
     assert len(gaps) == 26 and np.median(gaps) < 0.03 and np.mean(gaps) < 0.03 and max(gaps) < 0.06
 
 
+def test_the_mesh_goes_on_from_the_frame_before_in_one_pass(tasks, mesh, faces, monkeypatch):
+    passes = []
+    run = type(mesh)._run
+    monkeypatch.setattr(type(mesh), "_run", lambda self, *args: passes.append(1) or run(self, *args))
+    for (clip, index), (rgb, box, _) in faces.items():
+        whole, _ = mesh.points(rgb, box)
+        passes.clear()
+        going_on, score = mesh.points(rgb, box, near=whole)
+        assert len(passes) == 1 and score >= 0.5, (clip, index)
+        assert gap(whole, going_on) < 0.03, (clip, index)
+        passes.clear()
+        lost, _ = mesh.points(rgb, box, near=whole + 10 * eye_distance(whole))
+        assert len(passes) == 3 and gap(whole, lost) < 1e-6, "points of another place: the box is searched after all"
+
+
 def test_points_move_with_the_picture(request, faces):
     rgb, box, _ = faces[FRONTAL, 0]
     for landmarker in both(request):

@@ -57,7 +57,7 @@ class World:
         return [Seen(np.float32(face(f)), self.score(k, f)) for k, face in enumerate(self.faces)
                 if face(f) is not None and self.score(k, f) >= KEEP_SCORE]
 
-    def points(self, frame, box):
+    def points(self, frame, box, near=None):
         f, centre = number(frame), (np.asarray(box[:2]) + box[2:]) / 2
         for k, face in enumerate(self.faces):
             true = face(f)
@@ -207,7 +207,7 @@ class Counting:
         self.f += 1
         return self.world.find(next(frames(1)) + np.uint8([5 * self.f, 0, 0])) if frame.shape == SHAPE else []
 
-    def points(self, frame, box):
+    def points(self, frame, box, near=None):
         return None, 0.0
 
 
