@@ -120,7 +120,7 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
             made = {out.def_path for s in graph.nodes for out in s.outs}
             never = {s.name for s in graph.nodes if not any(out.hash_info for out in s.outs)}
             status = repo.status() if stale else {}
-            changes = {s.name: ("never run",) if s.name in never else _reasons(status[s.addressing], made)
+            changes = {s.name: ("never run",) if s.name in never else _reasons(status[s.addressing], made, _changed_params(s))
                        for s in graph.nodes if s.addressing in status}
             # Sorted by name inside a level, so that the order never depends on a set.
             order = list(nx.lexicographical_topological_sort(graph.reverse(), key=lambda s: s.name))
@@ -138,7 +138,25 @@ def _chain(error: BaseException) -> str:
     return ": ".join(dict.fromkeys(p for p in parts if p))
 
 
-def _reasons(changes: Iterable[Any], made: set[str]) -> tuple[str, ...]:
+def _changed_params(stage: Any) -> dict[str, list[str]]:
+    """param as dvc.yaml names it -> the knobs in it that changed: of a whole section, dvc only says that something did."""
+    found: dict[str, list[str]] = {}
+    for dep in stage.deps:
+        if hasattr(dep, "read_params"):
+            now, then = dep.read_params(), dep.hash_info.value or {}
+            found |= {name: [".".join((name, *path)) for path in _differences(then.get(name), now.get(name))] for name in now}
+    return found
+
+
+def _differences(then: Any, now: Any) -> Iterable[tuple[str, ...]]:
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*then, *now}, key=str):
+            yield from ((str(key), *rest) for rest in _differences(then.get(key), now.get(key)))
+    elif then != now:
+        yield ()
+
+
+def _reasons(changes: Iterable[Any], made: set[str], knobs: Mapping[str, list[str]]) -> tuple[str, ...]:
     """Why a stage is out of date, in words, from its entry in dvc's status. `made` tells data of another stage from code."""
     found: dict[str, list[str]] = {}
     for change in changes:
@@ -147,7 +165,7 @@ def _reasons(changes: Iterable[Any], made: set[str]) -> tuple[str, ...]:
             continue
         for path, what in change.get("changed deps", {}).items():
             if isinstance(what, Mapping):
-                found.setdefault("params changed", []).extend(sorted(what))
+                found.setdefault("params changed", []).extend(k for name in sorted(what) for k in knobs.get(name) or [name])
             else:
                 verb = "missing" if what == "deleted" else "changed"
                 kind = "data" if path in made or not path.endswith(".py") else "code"
