@@ -200,7 +200,8 @@ def test_a_workspace_too_small_for_the_claims_fails_them_and_says_why(built):
     assert not result["passes"] and not result["systems"]["passes"]
     (entry,) = result["systems"]["entries"]
     assert (entry["system"], entry["language"]) == ("speech2vid-en", "en")
-    assert entry["n_speakers"] < claims.MIN_SPEAKERS and entry["n_still"] == entry["n_opening"] == 1
+    assert entry["n_speakers"] < claims.MIN_SPEAKERS and entry["n_still"] == 1
+    assert entry["n_opening"] in (0, 1)  # sixteen steps of training may leave no face that landmarks fit
     assert f"{entry['n_speakers']} speakers, {claims.MIN_SPEAKERS} wanted" in claims.text(result)
     assert not result["planted"]["passes"]  # one speaker of Turkish is tested: nothing can be compared
     json.dumps(result, allow_nan=False)
