@@ -30,7 +30,6 @@ REASONS = {
     "timeout": "took longer than the limit for one item",
     "worker_died": "the process that worked on it died twice",
     "generated": "generated video is scored, never trained on",
-    "other_corpus": "of a language that no training set or test asks for",
 }
 
 

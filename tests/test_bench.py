@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from core.shards import read_rows
 from bench import claims, lag, throughput
 from bench.__main__ import benchmarks
 
@@ -201,7 +202,10 @@ def test_a_workspace_too_small_for_the_claims_fails_them_and_says_why(built):
     (entry,) = result["systems"]["entries"]
     assert (entry["system"], entry["language"]) == ("speech2vid-en", "en")
     assert entry["n_speakers"] < claims.MIN_SPEAKERS and entry["n_still"] == 1
-    assert entry["n_opening"] in (0, 1)  # sixteen steps of training may leave no face that landmarks fit
+    # Sixteen steps of training may leave no face that landmarks fit: as many as the score table has, no more and no fewer.
+    rows = read_rows(built / "data/score/speech2vid-en", "scores", ["language", "condition", "truth_opening_correlation"])
+    assert entry["n_opening"] == sum(r["language"] == "en" and r["condition"] == "self" and r["truth_opening_correlation"] is not None
+                                     for r in rows)
     assert f"{entry['n_speakers']} speakers, {claims.MIN_SPEAKERS} wanted" in claims.text(result)
     assert not result["planted"]["passes"]  # one speaker of Turkish is tested: nothing can be compared
     json.dumps(result, allow_nan=False)
