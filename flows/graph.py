@@ -114,6 +114,7 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
     from dvc.repo import Repo
 
     try:
+        mend_rwlock(root)
         with Repo(str(root), _wait_for_lock=True) as repo:
             graph = repo.index.graph
             # `name` and `def_path` are as dvc.yaml spells them; addresses and str() depend on the current folder.
@@ -128,6 +129,35 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
                          tuple(sorted(out.def_path for out in s.outs)), changes.get(s.name, ())) for s in order]
     except DvcException as error:
         raise GraphError(f"dvc says: {_chain(error)}") from error
+
+
+def mend_rwlock(root: Path = Path(".")) -> bool:
+    """Removes DVC's list of paths in use where a kill has cut it short; True where it did.
+
+    DVC rewrites .dvc/tmp/rwlock in place, and afterwards refuses to work with a half of one. What a torn file said is lost anyway;
+    the entries in it only named processes. Under DVC's own guard, so that a dvc at work is never mistaken for a torn file.
+    """
+    folder = root / ".dvc" / "tmp"
+    path = folder / "rwlock"
+    if _whole(path):
+        return False
+    from dvc.lock import make_lock
+
+    with make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder), wait=True):
+        if _whole(path):
+            return False
+        path.unlink()
+    return True
+
+
+def _whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        return False
+    return True
 
 
 def _chain(error: BaseException) -> str:
@@ -237,6 +267,7 @@ class Call:
     def _once(self, names: list[str], outcomes: dict[str, Outcome]) -> tuple[list[str], int]:
         command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable, "-m", "dvc",
                    "--wait-for-lock", "repro", "--single-item", "--keep-going", *names]
+        mend_rwlock(self._root)
         with self._guard:
             if self._killed.is_set():
                 return [], 143

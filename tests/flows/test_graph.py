@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from flows import graph
 from flows.graph import Call, reproduce
 from tests.flows.fake import NAMES, alive, kill
@@ -70,6 +72,18 @@ def test_waits_while_another_dvc_holds_a_path(repo, monkeypatch):
         assert waited.status == "cached" and not repo.two_writers
     finally:
         assert other.wait(30) == 0
+
+
+@pytest.mark.parametrize("torn", ["", '{"write": {"data/'], ids=["empty", "half"])
+def test_a_kill_while_dvc_wrote_its_list_of_paths_in_use(repo, expected, torn):
+    path = repo.path / ".dvc" / "tmp" / "rwlock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(torn)
+    assert {n.name for n in graph.load_graph(repo.path)} == set(NAMES)
+    path.write_text(torn)
+    outcomes = Call(NAMES, root=repo.path).run()
+    assert {o.status for o in outcomes.values()} == {"ran"} and repo.digest() == expected
+    assert not graph.mend_rwlock(repo.path), "a whole list is left alone"
 
 
 def test_kill_ends_dvc_and_the_stage(repo, monkeypatch):
