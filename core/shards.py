@@ -26,9 +26,10 @@ def shard_of(item_id: str, n_shards: int) -> int:
     return int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest(), "big") % n_shards
 
 
-def shard_path(folder: Path, table: str, shard: int) -> Path:
-    """Where one shard of one table lies."""
-    return Path(folder) / table / f"shard-{shard:03d}.{'arrow' if table in ARROW_TABLES else 'parquet'}"
+def shard_path(folder: Path, table: str, shard: int | str) -> Path:
+    """Where one shard of one table lies. A shard has a number, or the name of the instance whose rows it holds."""
+    name = shard if isinstance(shard, str) else f"{shard:03d}"
+    return Path(folder) / table / f"shard-{name}.{'arrow' if table in ARROW_TABLES else 'parquet'}"
 
 
 def atomic_write(path: Path, write) -> None:

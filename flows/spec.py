@@ -100,7 +100,8 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
     for group, entries in (("experts", experts), ("systems", systems)):
         for name, entry in entries.items():
             reads = [f"data/{s}/{i.name}" for s in ("crop", "features") for i in params.training_instances(entry)]
-            found.append(Stage("train", name, (*reads, split, *code("train", root, system=entry)),
+            dealt = [f"{split}/splits/shard-{i.name}.parquet" for i in params.training_instances(entry)]
+            found.append(Stage("train", name, (*reads, *dealt, *code("train", root, system=entry)),
                                (*_present(params, _PARAMS["train"]), f"train.{group}.{name}"), (f"data/train/{name}",),
                                {"gpu": 1, "cheap": False, "cpus": params.train.torch_threads}))
     generators = [CONTROLS, *systems]

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from core.params import Expert, Params, suggest
-from core.shards import ViewStore, read_rows, unpack, write_bytes, write_json
+from core.shards import ViewStore, read_rows, read_shard, shard_path, unpack, write_bytes, write_json
 from core.stage import UserError, out_folder, run_cli, seal
 from models.windows import FEATURE_COLUMNS, Footage
 
@@ -228,9 +228,10 @@ def find_footage(params: Params, entry: Any, splits: tuple[str, str], view: str,
     heard = {name: {r["track_id"] for r in read_rows(out_folder("features", name), "features", ["track_id"])} for name in stored}
     found: dict[str, list[Footage]] = {s: [] for s in splits}
     of, rejects = {}, []
-    for row in sorted(read_rows(out_folder("split", "all"), "splits"), key=lambda r: r["track_id"]):
-        name = instances.get((row["corpus"], row["language"]))
-        if name is None or row["split"] not in splits:
+    dealt = [row for n in instances.values() for row in read_shard(shard_path(out_folder("split", "all"), "splits", n)).to_pylist()]
+    for row in sorted(dealt, key=lambda r: r["track_id"]):
+        name = instances[row["corpus"], row["language"]]
+        if row["split"] not in splits:
             continue
         reason = ("generated" if row["kind"] != "real" else "too_short" if row["n_frames"] < min_frames else
                   "missing_file" if row["track_id"] not in stored[name] or row["track_id"] not in heard[name] else None)

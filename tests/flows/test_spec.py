@@ -80,6 +80,8 @@ def test_another_language_changes_no_other_instance(render, raw, tmp_path):
     real = merged(raw, {"corpora": {"synthetic": {"languages": {"hu": {}}}}})
     after = resolved(render(real), real, tmp_path / "r")
     assert {n for n in changed(before, after) if n.startswith("train-")} == {"train-syncnet"}, "only what trains on all languages"
+    reads = after["train-speech2vid-en"][1]
+    assert "data/split/all/splits/shard-synthetic-en.parquet" in reads and "data/split/all" not in reads
 
 
 def test_another_corpus_changes_no_other_instance(render, raw, tmp_path):
