@@ -60,12 +60,16 @@ def listed(names: list[str]) -> str:
 
 
 def headline_metric(document: dict[str, Any]) -> str:
-    """The metric that is shown first: LSE-C where the expert may judge half of the languages, else one without it."""
+    """The metric that is shown first: LSE-C where the expert may judge half of the languages, else one without it.
+
+    Without systems to compare, real video is what there is to see, and there only the expert has something to say.
+    """
     valid = sum(v["valid"] for v in document["validity"])
     names = [m["name"] for m in document["metrics"]]
     judged = {m["name"]: m["judged"] for m in document["metrics"]}
     has = {c["metric"] for c in document["cells"] if c["value"]["mean"] is not None}
-    order = names if valid * 2 >= max(len(document["validity"]), 1) else sorted(names, key=lambda n: judged[n])
+    made = any(not s["control"] for s in document["systems"])
+    order = names if valid * 2 >= max(len(document["validity"]), 1) or (valid and not made) else sorted(names, key=lambda n: judged[n])
     return next((n for n in order if n in has), names[0] if names else "")
 
 

@@ -80,20 +80,25 @@ class Row {
   label(on) { this.button.setAttribute("aria-pressed", String(on)); this.button.querySelector("b").textContent = on ? "Pause" : "Play"; }
   ready(video) {
     if (video.readyState >= 3) return Promise.resolve();
-    video.preload = "auto";
-    return new Promise((done) => {
-      for (const event of ["canplay", "error"]) video.addEventListener(event, done, { once: true });
-      if (video.networkState !== 2) video.load();
+    // One load however often it is asked for: a second one would throw the first away.
+    video.coming ??= new Promise((done) => {
+      const over = () => { video.coming = null; done(); };
+      for (const event of ["canplay", "error"]) video.addEventListener(event, over, { once: true });
+      video.preload = "auto";
+      video.load();
     });
+    return video.coming;
   }
   settle(video, t) {
     if (Math.abs(video.currentTime - t) < 1e-3 && !video.seeking) return Promise.resolve();
     return new Promise((done) => { video.addEventListener("seeked", done, { once: true }); video.currentTime = t; });
   }
   async go(t) {
-    await Promise.all(this.videos.map((video) => this.ready(video)));
-    for (const video of this.videos) video.currentTime = t;
+    this.wanted = t;
     this.show(t);
+    await Promise.all(this.videos.map((video) => this.ready(video)));
+    // While the videos loaded, the slider may have gone on: only its last place counts.
+    if (this.wanted === t) for (const video of this.videos) video.currentTime = t;
   }
   async play() {
     if (playing) playing.pause();

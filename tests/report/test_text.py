@@ -129,3 +129,15 @@ def test_plain_values_have_no_nan_and_six_digits():
     assert rounded(1234567.8) == 1234570.0 and rounded(float("nan")) is None
     assert plain({"a": (1, 0.12345678, float("inf"))}) == {"a": [1, 0.123457, None]}
     assert csv_text([{"a": None, "b": 1 / 3, "c": 0}], ("a", "b")) == "a,b\n,0.333333\n"
+
+
+def test_the_metric_shown_first():
+    def shown(valid, control):
+        metrics = [{"name": n, "judged": n == "lse_c"} for n in ("lse_c", "ssim")]
+        cells = [{"metric": n, "value": estimate(1.0)} for n in ("lse_c", "ssim")]
+        return text.headline_metric({"validity": [{"valid": v} for v in valid], "metrics": metrics, "cells": cells,
+                                     "systems": [{"name": "s", "control": control}]})
+
+    assert shown([True, False], False) == "lse_c" and shown([True, False, False], False) == "ssim"
+    assert shown([True, False, False], True) == "lse_c", "without systems there is real video to look at, in one language at least"
+    assert shown([False, False], True) == "ssim"
