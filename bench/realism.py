@@ -1,4 +1,5 @@
-"""How well a landmarker reads the rendered face: landmark error, lip gap correlation, viseme accuracy; a contact sheet.
+"""How well a landmarker reads the rendered face: landmark error, lip gap correlation (per identity and per language), viseme accuracy;
+a contact sheet.
 
 Run as `python -m bench.realism [--identities N] [--json FILE] [--sheet FILE.png]`, with BABELFACE_MODELS naming the folder that
 holds the YuNet and FaceLandmarker files. Every figure comes with the number of frames behind it; frames in which no face was
@@ -131,6 +132,36 @@ def gap_correlations(people: list[Identity], read: Reader, n_frames: int = 75) -
             "n_missed": int(len(people) * n_frames - sum(n for _, n in rows))}
 
 
+def spoken_correlations(read: Reader, n_speakers: int = 4) -> dict:
+    """`lip_gap_correlation` of sentences as the corpus makes them, per language of params.yaml, and per speaker of it.
+
+    "drawn": everything in corpora.synthetic.hard off, as the renderer draws a mouth that opens fully. "as_built": with it, so
+    quiet mouths, blur and noise are in; that tells how well landmarks can follow the corpus, not how good the drawing is.
+    """
+    import tempfile
+
+    from core.media import read_frames
+    from core.params import load_params
+    from corpora.synthetic import adapter
+
+    params = load_params(Path(__file__).resolve().parent.parent / "params.yaml").corpora["synthetic"]
+    config = params.model_dump() | {"clips_per_speaker": 1}
+    config["languages"] = {tag: {"speakers": n_speakers} for tag, entry in params.languages.items() if not entry.twin_of}
+    found = {}
+    for name, hard in (("drawn", {}), ("as_built", config["hard"])):
+        rows = found[name] = {}
+        for tag in config["languages"]:
+            seen = []
+            for item in adapter.items(config, tag)[0]:
+                with tempfile.TemporaryDirectory() as folder:
+                    made = adapter.fetch(item, config | {"hard": hard}, Path(folder))
+                    seen.append(lip_gap_correlation(read_frames(made.path), made.truth["gap"], read))
+            values = [value for value, _ in seen]
+            rows[tag] = {"mean": float(np.mean(values)), "min": float(min(values)), "by_speaker": values,
+                         "n_frames": int(sum(n for _, n in seen))}
+    return found
+
+
 def mouth_crop(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
     """A grey mouth, float32 (32, 48), mean 0 and spread 1: centred between the mouth's corners and 0.55 of the eye distance wide.
 
@@ -229,6 +260,8 @@ def report(result: dict) -> str:
               f"lip gap correlation  min {gap['min']:.4f}  mean {gap['mean']:.4f}  "
               f"limit {LIMITS['gap_correlation']} for each identity  "
               f"n {gap['n_frames']} frames, {gap['n_missed']} without a face",
+              *(f"  {name:>8} {tag:>3}  mean {row['mean']:.4f}  min {row['min']:.4f}  n {len(row['by_speaker'])} speakers, {row['n_frames']} frames"
+                for name, rows in result["spoken"].items() for tag, row in rows.items()),
               f"viseme accuracy  {vis['accuracy']:.4f}  limit {LIMITS['viseme_accuracy']}  "
               f"n {vis['n']} mouths of {vis['n_visemes']} visemes",
               "  confusions          " + (", ".join(f"{name} {n}" for name, n in vis["confusions"].items()) or "none")]
@@ -254,12 +287,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     read = reader(Path(folder))
     result = {"n_identities": len(people), "landmarks": landmark_errors(people, read), "gap": gap_correlations(people, read),
-              "visemes": viseme_accuracy(people)}
+              "spoken": spoken_correlations(read), "visemes": viseme_accuracy(people)}
     print(report(result))
     result["landmarks"].pop("error")
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     missed = (result["landmarks"]["mean"] > LIMITS["landmark_error"] or result["gap"]["min"] < LIMITS["gap_correlation"]
+              or min(row["mean"] for row in result["spoken"]["drawn"].values()) < LIMITS["gap_correlation"]
               or result["visemes"]["accuracy"] < LIMITS["viseme_accuracy"])
     return int(missed)
 
