@@ -42,7 +42,7 @@ class Size:
     clips: int = 2  # per speaker, 4 to 6 s each
     scored: int = 2  # of a test speaker's clips, how many systems and controls are scored on
     expert_steps: int = 2400
-    system_steps: int = 800
+    system_steps: int = 2000
 
 
 def overrides(params: Params, size: Size) -> dict[str, Any]:

@@ -143,7 +143,9 @@ def _step(fabric: Any, model: Any, optimiser: Any, losses: Callable, batches: li
     seen: dict[str, float] = {}
     for part, batch in enumerate(batches):
         with fabric.no_backward_sync(model, enabled=part < len(batches) - 1):
-            found = losses(batch)
+            # A single process calls the model's own method, which Fabric does not put into its precision by itself.
+            with fabric.autocast():
+                found = losses(batch)
             fabric.backward(found["loss"] / len(batches))
         for name, value in found.items():
             seen[name] = seen.get(name, 0.0) + float(value.detach()) / len(batches)

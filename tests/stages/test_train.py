@@ -222,6 +222,31 @@ def test_a_system_learns_from_its_own_split_and_never_from_generated_video(toy_d
     assert card["held_out"]["sw"]["l1"] > 0 and card["n_tracks"] == 3
 
 
+def test_half_precision_is_used_and_what_is_kept_is_whole(toy_data, monkeypatch):
+    """The layers run in bfloat16; what is written is float32, and finite."""
+    monkeypatch.chdir(toy_data)
+    params = small_params(width="small", steps=1)
+    params = params.model_copy(update={"train": params.train.model_copy(update={"precision": "bf16-mixed"})})
+    dtypes = set()
+    from models.systems.speech2vid import AudioEncoder
+    original = AudioEncoder.forward
+
+    def watched(self, x):
+        made = original(self, x)
+        dtypes.add(made.dtype)
+        return made
+
+    monkeypatch.setattr(AudioEncoder, "forward", watched)
+    train.main("s2v", params)
+    card = json.loads(Path("data/train/s2v/card.json").read_text())
+    assert card["params"]["precision"] == "bf16-mixed"
+    assert torch.bfloat16 in dtypes, "the layers must really have run in bfloat16"
+    state = torch.load("data/train/s2v/model.pt", weights_only=True)
+    assert all(v.dtype == torch.float32 and bool(torch.isfinite(v).all()) for k, v in state.items() if v.is_floating_point())
+    rows = list(csv.DictReader(open("data/train/s2v/losses.csv")))
+    assert len(rows) == 1 and all(float(r["loss"]) > 0 for r in rows)
+
+
 def test_frames_are_decoded_once_and_only_those_asked_for(toy_data, monkeypatch):
     monkeypatch.chdir(toy_data)
     params = small_params()
