@@ -193,6 +193,41 @@ def test_the_pasted_face_lies_where_it_was_cut(toy_data, monkeypatch):
     assert np.abs(result.astype(int) - np.stack(smooth)).max() <= 4
 
 
+def test_a_flash_and_its_click_stay_together_through_paste_and_encoding(toy_data, monkeypatch, tmp_path):
+    """A clip that starts at frame 5 of its recording flashes at its own frame 12 and clicks in the middle of it. A system that gives
+    back what it was shown must give back both, at that time, in the video that somebody would watch."""
+    from media_clips import click_track, clicks_in
+
+    monkeypatch.chdir(toy_data)
+    from core.tracks import load_track
+    from core.views import view_transforms
+
+    params, n, first, at = params_of(), 30, 5, 12
+    config = {"name": "s2v", "wanted": ["self"], "crf": 14, "feather_px": 8, "samples": 1, "seed": 0, "threads": 1,
+              "torch_threads": 1, "view": params.crop.views["speech2vid"].model_dump(), "downloads": str(tmp_path),
+              "model": "data/train/s2v"}
+    mapper = generate.Mapper(config)
+    row = next(r for r in read_rows(Path("data/track/toy-en"), "tracks") if r["n_frames"] == n)
+    folder = tmp_path / "toy-en" / "media"
+    folder.mkdir(parents=True)
+    frames = [np.full((SIZE, SIZE, 3), 230 if f == first + at else 60, np.uint8) for f in range(first + n)]
+    middle_s = (at + 0.5) / 25
+    sound = (click_track([middle_s], n / 25) * 30000).astype(np.int16)
+    media.write_video(folder / "flash.mkv", frames, audio=np.concatenate([np.zeros(first * 640, np.int16), sound]), crf=10, audio_codec="flac")
+    track = row | {"file": "flash.mkv", "start_frame": first}
+    face = load_track(row)
+    moves = view_transforms(mapper._template, face.boxes, face.landmarks)
+    shown = np.stack([mapper._template.cut(frame, move) for frame, move in zip(frames[first:], moves, strict=True)])
+    monkeypatch.setattr(mapper._system, "generate", lambda inputs: shown[:, 1:110, 1:110])
+    own = {"clip_id": row["clip_id"], "language": "en", "n_frames": n, "audio": media.encode_flac(sound),
+           "feature": pack(np.zeros((4 * n, 12), np.float32))}
+    (made,) = mapper({"instance": "toy-en", "track": track, "sounds": {"self": own}})["generated"]
+    bright = np.array([f.mean() for f in media.read_frames(made["video"])])
+    assert len(bright) == n and bright.argmax() == at and np.partition(bright, -2)[-2] < 100
+    (click_s,) = clicks_in(media.read_audio(made["video"]), [middle_s])
+    assert abs(click_s - middle_s) <= 0.001
+
+
 def test_controls_are_the_real_clip_its_shuffled_sound_and_a_still(made, toy_data):
     rows = {r["generated_id"]: r for r in made[0]["controls"].values() if r["track_id"] == "en-a0"}
     assert sorted(rows) == ["en-a0.real.self.0", "en-a0.real.shuffled.0", "en-a0.still.self.0"]
