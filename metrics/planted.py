@@ -7,16 +7,18 @@ instead of a p.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from metrics.robustness import METRICS, Cell, Table, group_of, seed_of
+from metrics.robustness import METRICS, Cell, Row, Table, group_of, seed_of, speaker_of, value_of
 from metrics.stats import MIN_CLUSTERS, TOO_FEW, cluster_permutation, holm
 
 # What a wrong language must show in: real video that is out of step, and systems that move the lips wrongly there.
 REAL_METRICS = ("abs_offset", "lse_c", "lse_d")
+LEAD = "lead"  # of real video's own sound over another clip's, in LSE-C: what says whether an expert is valid at all
 SYSTEM_METRICS = ("opening_correlation", "landmark_distance")
 
 
@@ -53,10 +55,25 @@ def compare(
     return cluster_permutation(one[0], one[1], two[0], two[1], seed_of(table.seed, *names)), None
 
 
-def twin_comparisons(table: Table, twins: dict[str, str]) -> list[Comparison]:
+def real_leads(rows: Sequence[Row]) -> dict[str, tuple[np.ndarray, list[str]]]:
+    """language -> (how much higher LSE-C of real video is with its own sound than with another clip's, the clip's speaker)."""
+    shuffled = {r["track_id"]: r for r in rows if r["system"] == "real" and r["condition"] == "shuffled"}
+    found: dict[str, list[tuple[float, str]]] = {}
+    for row in rows:
+        if row["system"] != "real" or row["condition"] != "self" or row["track_id"] not in shuffled:
+            continue
+        own, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
+        if own is not None and other is not None:
+            found.setdefault(group_of(row), []).append((own - other, speaker_of(row)))
+    return {tag: (np.array([lead for lead, _ in some]), [who for _, who in some]) for tag, some in sorted(found.items())}
+
+
+def twin_comparisons(table: Table, twins: dict[str, str], leads: dict[str, tuple[np.ndarray, list[str]]] | None = None) -> list[Comparison]:
     """Each planted language against the language it is a twin of: real video's own scores, and every system's gaps to real video.
 
-    twins: planted language -> its model. Holm's correction spans all comparisons returned.
+    twins: planted language -> its model. leads: of `real_leads` over all rows. Where an expert is not valid its scores are null,
+    and that it hears nothing in a language, but does in the twin, is just what must be noticed: so the lead is compared also
+    there. Holm's correction spans all comparisons returned.
     """
     systems = sorted({s for s, c, _ in table.groups if c == "self" and s not in ("real", "still")})
     wanted = [("real", m) for m in REAL_METRICS] + [(s, m) for s in systems for m in SYSTEM_METRICS]
@@ -75,6 +92,8 @@ def twin_comparisons(table: Table, twins: dict[str, str]) -> list[Comparison]:
             if not len(sides[0][0]) and not len(sides[1][0]):
                 continue
             out.append(_comparison(table, planted, model, system, metric, *sides))
+        if leads and planted in leads and model in leads:
+            out.append(_comparison(table, planted, model, "real", LEAD, *((-values, who) for values, who in (leads[planted], leads[model]))))
     return corrected(out)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from metrics import registry
+from metrics.protocols import LENGTHS_DIFFER, is_padded, lengths_differ
 from metrics.registry import MetricSpec
 from metrics.stats import Estimate, mean_interval
 
@@ -40,11 +41,18 @@ def metric_label(metric: MetricSpec, pinned: bool) -> str:
 
 
 def value_of(row: Row, metric: str) -> float | None:
-    """The row's value of a metric, or None. `abs_offset` is the size of `offset_frames`."""
+    """The row's value of a metric, or None. `abs_offset` is the size of `offset_frames`, `offset_within_one` whether that is at most 1."""
     value = row.get(METRICS[metric].column)
     if value is None or not np.isfinite(value):
         return None
+    if metric == "offset_within_one":
+        return float(abs(value) <= 1)
     return abs(float(value)) if metric == "abs_offset" else float(value)
+
+
+def same_length(a: Row, b: Row, metric: str) -> bool:
+    """Whether two rows' values of a metric may be compared as far as their lengths go: padded LSE-C needs as many windows."""
+    return metric != "lse_c" or not is_padded(a.get("protocol")) or a.get("n_windows") == b.get("n_windows")
 
 
 def worse_by(metric: MetricSpec, value: float, reference: float) -> float:
@@ -122,7 +130,7 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
         pairs.setdefault(group_of(row), [])
         if row["system"] == "real" and row["condition"] == "self" and row["track_id"] in shuffled:
             real, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
-            if real is not None and other is not None:
+            if real is not None and other is not None and same_length(row, shuffled[row["track_id"]], "lse_c"):
                 pairs[group_of(row)].append((speaker_of(row), real, other))
     out = {}
     for language, found in sorted(pairs.items()):
@@ -200,6 +208,7 @@ class Table:
     def __init__(self, rows: Sequence[Row], *, seed: int = 0, resamples: int = 2000, alpha: float = 0.05):
         self.rows = sorted(rows, key=lambda r: r["generated_id"])
         self.seed, self.resamples, self.alpha = seed, resamples, alpha
+        self._mixed = lengths_differ(self.rows)  # then LSE-C is compared within clips only, never averaged
         self._real = _by_track(r for r in self.rows if r["system"] == "real" and r["condition"] == "self")
         # Reversed, so that of several faces in one clip the first track speaks for it.
         self._real_clip = {r["clip_id"]: r for r in reversed(self.rows) if r["system"] == "real" and r["condition"] == "self"}
@@ -215,8 +224,11 @@ class Table:
         return self._real.get(row["track_id"])
 
     def values(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
-        """(values, clusters) of rows that have one; several samples of one input count as one clip, with their mean."""
-        return self._collect((row, value_of(row, metric)) for row in rows)
+        """(values, clusters) of rows that have one; several samples of one input count as one clip, with their mean. None at all for
+        LSE-C where zero padding makes it depend on lengths that differ."""
+        if metric == "lse_c" and self._mixed:
+            return self.collect(())
+        return self.collect((row, value_of(row, metric)) for row in rows)
 
     def gaps(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(gaps to real video, clusters), clip by clip; clips with no value on either side are left out."""
@@ -230,9 +242,9 @@ class Table:
                 return worse_by(spec, value, spec.ideal)
             reference = self.reference(row)
             real = None if reference is None else value_of(reference, metric)
-            return None if real is None else worse_by(spec, value, real)
+            return None if real is None or not same_length(row, reference, metric) else worse_by(spec, value, real)
 
-        return self._collect((row, gap(row)) for row in rows)
+        return self.collect((row, gap(row)) for row in rows)
 
     def leads(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(how much better than the same video with shuffled sound, clusters), clip by clip."""
@@ -240,11 +252,12 @@ class Table:
         def lead(row: Row) -> float | None:
             other = self._shuffled.get((row["system"], row["track_id"]))
             value, below = value_of(row, metric), None if other is None else value_of(other, metric)
-            return None if value is None or below is None else worse_by(METRICS[metric], below, value)
+            apart = value is None or below is None or not same_length(row, other, metric)
+            return None if apart else worse_by(METRICS[metric], below, value)
 
-        return self._collect((row, lead(row)) for row in rows)
+        return self.collect((row, lead(row)) for row in rows)
 
-    def _collect(self, pairs: Iterable[tuple[Row, float | None]]) -> tuple[np.ndarray, list[str]]:
+    def collect(self, pairs: Iterable[tuple[Row, float | None]]) -> tuple[np.ndarray, list[str]]:
         """Values and clusters, one per input. Where face and voice are two people, the clusters are those of the fewer: ten faces
         that all speak with one voice are not ten independent trials, nor are ten voices on one face."""
         inputs: dict[tuple[str, str], tuple[list[float], Row]] = {}
@@ -269,8 +282,9 @@ class Table:
         name = (system, condition, language, metric)
         nulls: dict[str, int] = {}
         for row in rows:
-            if value_of(row, metric) is None:
-                reason = null_reason(row, metric)
+            apart = metric == "lse_c" and self._mixed
+            if value_of(row, metric) is None or apart:
+                reason = null_reason(row, metric) if value_of(row, metric) is None else LENGTHS_DIFFER
                 nulls[reason] = nulls.get(reason, 0) + 1
         gap = self.gaps(rows, metric)
         lead = self.leads(rows, metric) if condition == "self" else (np.array([]), [])

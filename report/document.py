@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metrics.planted import found, lag_curves, languages_of, test_unseen, twin_comparisons
+from metrics.planted import found, lag_curves, languages_of, real_leads, test_unseen, twin_comparisons
 from metrics.robustness import (
     METRICS,
     Cell,
@@ -51,7 +51,7 @@ def scores_document(
     table = Table(drop_unjudged(rows, validity), seed=seed, resamples=resamples, alpha=alpha)
     cells = table.cells()
     test_unseen(table, cells)
-    twin = twin_comparisons(table, twins)
+    twin = twin_comparisons(table, twins, real_leads(rows))
     return plain(
         {
             "protocol": {**protocol, "pinned": pinned},

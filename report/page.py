@@ -21,9 +21,14 @@ CONDITIONS = {
 
 def render(document: dict[str, Any], media: dict[str, dict[str, str]]) -> str:
     """The HTML of index.html. media: generated_id -> {video, poster}, addresses relative to the page."""
+    return environment().get_template("index.html.j2").render(context(document) | {"media": media})
+
+
+def environment() -> Any:
+    """The templates' environment: strict, escaping, with the filters that print numbers and reasons."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,15 +36,16 @@ def render(document: dict[str, Any], media: dict[str, dict[str, str]]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": text.number,
         "interval": text.interval,
         "counted": text.counted,
         "p": text.p_text,
         "because": text.reason_text,
+        "measure": text.measure_text,
         "slug": slug,
     }
-    return environment.get_template("index.html.j2").render(context(document) | {"media": media})
+    return made
 
 
 def slug(value: str) -> str:

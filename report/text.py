@@ -12,6 +12,15 @@ REASON_WORDS = {
     "is_the_reference": "this is the real video itself",
     "other_words": "the real lips say something else",
     "no_mesh": "no face mesh was found",
+    "lengths_differ": "zero padding makes it depend on the clip's length, and lengths differ here",
+    "silent_sound": "the sound is silent",
+    "gap_in_picture": "the picture stands still for longer than a sync window in the file",
+    "gap_in_sound": "the sound has a hole longer than a sync window",
+    "gap_in_track": "the face is lost for too long in between",
+    "no_expert": "there is no sync expert",
+    "no_reference": "no real video of the same words was given",
+    "wrong_view": "this expert looks at another crop than the protocol has",
+    "too_few_voiced_frames": "fewer than 25 frames with a voice",
     "constant_series": "the mouth does not move",
     "no_truth": "no rendered truth",
     "no_scores": "no scores",
@@ -57,6 +66,11 @@ def reason_text(reason: str | None) -> str:
 def listed(names: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def measure_text(name: str) -> str:
+    """A compared quantity that is no metric of its own, in words."""
+    return {"lead": "lead of the true over a shuffled sound"}.get(name, name.replace("_", " "))
 
 
 def headline_metric(document: dict[str, Any]) -> str:
@@ -178,7 +192,7 @@ def _twins(document: dict[str, Any]) -> list[dict[str, str]]:
                 (c for c in own if c["p_holm"] is not None and (c["worse_by"] or 0) > 0),
                 key=lambda c: c["p_holm"],
             )
-            label = next((m["label"] for m in document["metrics"] if m["name"] == best["metric"]), best["metric"])
+            label = next((m["label"] for m in document["metrics"] if m["name"] == best["metric"]), measure_text(best["metric"]))
             out.append(
                 _finding(
                     "claim",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.planted import found, lag_curves, test_unseen, twin_comparisons
+from metrics.planted import found, lag_curves, real_leads, test_unseen, twin_comparisons
 from metrics.robustness import (
     METRICS,
     MixedProtocols,
@@ -189,6 +189,20 @@ def test_a_twin_that_is_better_differs_but_is_not_found():
     rows = speakers("tr", 3 + 0.1 * rng.standard_normal(8)) + speakers("x", 4 + 0.1 * rng.standard_normal(8))
     result = twin_comparisons(Table(rows, resamples=100), {"x": "tr"})
     assert result[0].differs(0.05) and found(result, 0.05) == []
+
+
+def test_a_twin_in_which_the_expert_hears_nothing_is_found_although_its_scores_are_null():
+    rng = np.random.default_rng(4)
+    rows = []
+    for tag, lead in (("tr", 2.0), ("x-twin", 2.0), ("x-gap", 0.0)):
+        for condition, mean in (("self", 1 + lead), ("shuffled", 1.0)):
+            rows += [r | {"condition": condition} for r in speakers(tag, mean + 0.2 * rng.standard_normal(8))]
+    leads, table = real_leads(rows), Table([r for r in rows if r["language"] != "x-gap"], resamples=100)
+    assert {tag: round(float(v.mean())) for tag, (v, _) in leads.items()} == {"tr": 2, "x-gap": 0, "x-twin": 2}
+    result = twin_comparisons(table, {"x-gap": "tr", "x-twin": "tr"}, leads)
+    assert found(result, 0.05) == ["x-gap"] and found(twin_comparisons(table, {"x-gap": "tr", "x-twin": "tr"}), 0.05) == []
+    (gap,) = [c for c in result if c.language == "x-gap" and c.metric == "lead"]
+    assert gap.worse_by == pytest.approx(2, abs=0.3) and (gap.n_speakers, gap.n_speakers_against) == (8, 8)
 
 
 def test_five_speakers_give_a_reason_instead_of_a_p():
