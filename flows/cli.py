@@ -146,6 +146,65 @@ def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an in
     raise typer.Exit(status)
 
 
+@app.command(epilog="[b]Examples[/b]\n\nbabelface compare HEAD~1 HEAD\n\nbabelface compare nightly-2026-01-30 .    an experiment against this "
+                    "folder\n\nbabelface compare old.json new.json --html diff    files of `babelface score --out`\n\nExit status: 0; with "
+                    "--check 1 where a language got worse; 2 where the two cannot be compared.")
+def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, a DVC experiment, a workspace folder, or a file of scores.")],
+            b: Annotated[str, typer.Argument(metavar="B", help="The same; `.` is this folder as it is.")] = ".",
+            metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be given again.", show_default="all")] = None,
+            condition: Annotated[list[str] | None, typer.Option(help="self, cross-audio, cross-language; may be given again.",
+                                                                show_default="self")] = None,
+            system: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="A system that is called differently in B.")] = None,
+            html: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a page with the worst regressions as videos.")] = None,
+            worst: Annotated[int, typer.Option(min=0, help="How many clips the page shows.")] = 12,
+            everything: Annotated[bool, typer.Option("--all", help="Every figure in the table.")] = False,
+            check: Annotated[bool, typer.Option("--check", help="Exit 1 where a language got worse.")] = False, as_json: JSON = False) -> None:
+    """Compare two runs, language by language: what changed beyond noise, in which clips, and why."""
+    from flows import compare as comparing
+
+    found = comparing.compare(a, b, metrics=metric, conditions=condition or ("self",), pairs=comparing.parse_pairs(system or []),
+                              n_worst=worst)
+    page = comparing.write_page(found, html) if html else None
+    if as_json:
+        print(json.dumps(found.document, indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        comparing.show(found.document, everything=everything)
+        if page:
+            print(f"page: {page}")
+    raise typer.Exit(1 if check and found.comparison.regressions else 0)
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface score made.mp4\n\nbabelface score made.mp4 --reference real.mp4 --language tr --json\n\n"
+                    "babelface score ~/made --protocol syncnet-v2-whole-frame --out scores.json\n\nbabelface score --index index.csv\n\n"
+                    "Exit status: 0 every video has a figure; 1 some have none, and the last column says why; 2 the call was wrong. JSON goes "
+                    "to stdout alone, notes to stderr.")
+def score(paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Videos, and folders of videos.", show_default=False)] = None,
+          reference: Annotated[Path | None, typer.Option(help="The real video of the same words; its face track cuts both.")] = None,
+          language: Annotated[str | None, typer.Option(metavar="TAG", help="BCP-47 tag of the videos' language.")] = None,
+          speaker: Annotated[str | None, typer.Option(metavar="NAME", help="Who speaks: clips of one speaker are one cluster.")] = None,
+          index: Annotated[Path | None, typer.Option(help="CSV with `generated` and, where known, reference, language, speaker, system, "
+                                                     "condition, audio, audio_language, training_languages, sample. Adds a report.")] = None,
+          protocol: Annotated[str, typer.Option(help="One of `babelface protocols`.")] = "syncnet-v2-direct",
+          expert: Annotated[Path | None, typer.Option(metavar="WEIGHTS", help="Sync expert; only SyncNet v2's public weights give LSE "
+                                                      "without a star.", show_default="the public weights, where they are")] = None,
+          out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows: .json, .csv or .parquet.")] = None,
+          report: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the report of an --index goes.", show_default="INDEX-report")] = None,
+          as_json: JSON = False) -> None:
+    """Score any videos: one row per face, every figure that the inputs allow, the rest null with a reason."""
+    from flows import score as scoring
+
+    raise typer.Exit(scoring.score(paths or [], reference=reference, language=language, speaker=speaker, index=index, protocol=protocol,
+                                   expert=expert, out=out, report=report, as_json=as_json))
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface protocols")
+def protocols() -> None:
+    """List the protocols of LSE: what each does, and what it needs."""
+    from flows.score import print_protocols
+
+    print_protocols()
+
+
 @app.command(epilog="[b]Examples[/b]\n\nbabelface params\n\nbabelface params --schema > docs/params.schema.json")
 def params(schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema, for editors.")] = False) -> None:
     """Check params.yaml and print it with every default filled in."""
@@ -202,14 +261,16 @@ def main() -> None:
 def _for_users(error: Exception) -> bool:
     """Whether an error is one that its message says all about."""
     from core.params import ParamsError
+    from core.stage import UserError
     from flows.funnel import NothingYet
     from flows.graph import GraphError
     from flows.plan import UnknownTarget
+    from flows.score import ScoreError
     from flows.server import NoServer
     from flows.spec import SpecError
     from flows.workspace import WorkspaceError
 
-    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | SpecError | WorkspaceError
+    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | ScoreError | SpecError | UserError | WorkspaceError
                       | FileNotFoundError)
 
 

@@ -57,7 +57,8 @@ def _body(deps, params, meta, outs, metrics, plots, pad) -> list[str]:
     lines += [f"{pad}outs:", *(line for o in outs for line in (f"{pad}- {o}:", f"{pad}    persist: true"))]
     for key, paths in (("metrics", metrics), ("plots", plots)):
         if paths:
-            lines += [f"{pad}{key}:", *(line for p in paths for line in (f"{pad}- {p}:", f"{pad}    cache: false"))]
+            # In the cache like every output: results/ is not in git, so `dvc metrics diff` finds a revision's by its dvc.lock.
+            lines += [f"{pad}{key}:", *(line for p in paths for line in (f"{pad}- {p}:", f"{pad}    persist: true"))]
     return lines
 
 
@@ -232,13 +233,14 @@ class Call:
     def __init__(self, names: Iterable[str], *, root: Path = Path("."), on_start: Callable[[str], None] = lambda name: None,
                  busy_wait_s: float = BUSY_WAIT_S):
         self.names, self._root, self._on_start, self._busy_wait_s = tuple(names), root, on_start, busy_wait_s
+        self.environment: dict[str, str] = {}  # laid over child_environment(): which GPU, for one
+        self.killed = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._killed = threading.Event()
         self._guard = threading.Lock()
 
     def kill(self) -> None:
         """Ends dvc and everything it started. Safe from any thread, before, during and after `run`."""
-        self._killed.set()
+        self.killed.set()
         with self._guard:
             if self._process is not None and self._process.poll() is None:
                 self._process.terminate()
@@ -251,17 +253,17 @@ class Call:
             lines, code = self._once(todo, outcomes)
             todo = [name for name in todo if name not in outcomes or outcomes[name].status == "failed"]
             busy = any(sign in line for line in lines for sign in BUSY)
-            if not (todo and busy) or self._killed.is_set() or time.monotonic() > deadline:
+            if not (todo and busy) or self.killed.is_set() or time.monotonic() > deadline:
                 break
             for name in todo:
                 outcomes.pop(name, None)
-            self._killed.wait(pause_s)
+            self.killed.wait(pause_s)
             pause_s = min(pause_s * 1.5, 5.0)
         for name in todo:
             if name not in outcomes:
-                why = "interrupted" if self._killed.is_set() else f"dvc ended with status {code} before it came to this instance"
+                why = "interrupted" if self.killed.is_set() else f"dvc ended with status {code} before it came to this instance"
                 outcomes[name] = Outcome(name, "failed", why=why, tail=lines[-TAIL_LINES:],
-                                         transient=_by_signal(code) and not self._killed.is_set())
+                                         transient=_by_signal(code) and not self.killed.is_set())
         return outcomes
 
     def _once(self, names: list[str], outcomes: dict[str, Outcome]) -> tuple[list[str], int]:
@@ -269,16 +271,16 @@ class Call:
                    "--wait-for-lock", "repro", "--single-item", "--keep-going", *names]
         mend_rwlock(self._root)
         with self._guard:
-            if self._killed.is_set():
+            if self.killed.is_set():
                 return [], 143
-            self._process = subprocess.Popen(command, cwd=self._root, env=child_environment(), stdin=subprocess.DEVNULL,
-                                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                                             start_new_session=True)
+            self._process = subprocess.Popen(command, cwd=self._root, env={**child_environment(), **self.environment},
+                                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                             errors="replace", start_new_session=True)
         reader = _Reader(self._root / LOGS, outcomes, self._on_start)
         for line in self._process.stdout:
             reader.line(line.rstrip("\n"))
         code = self._process.wait()
-        reader.end(names, code, self._killed.is_set())
+        reader.end(names, code, self.killed.is_set())
         return reader.lines, code
 
 

@@ -266,7 +266,8 @@ class Table:
                 inputs.setdefault((row["track_id"], row["audio_clip_id"] or ""), ([], row))[0].append(value)
         faces = [speaker_of(row) for _, row in inputs.values()]
         voices = [self._voice_of(row) for _, row in inputs.values()]
-        return np.array([float(np.mean(v)) for v, _ in inputs.values()]), voices if len(set(voices)) < len(set(faces)) else faces
+        means = np.array([v[0] if len(v) == 1 else float(np.mean(v)) for v, _ in inputs.values()])
+        return means, voices if len(set(voices)) < len(set(faces)) else faces
 
     def _voice_of(self, row: Row) -> str:
         real = self._real_clip.get(row["audio_clip_id"])

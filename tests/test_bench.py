@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from core.shards import read_rows
-from bench import claims, lag, throughput
+from bench import claims, lag, stats, throughput
 from bench.__main__ import benchmarks
+from metrics import stats as metric_stats
 
 SPEAKERS = 12
 
@@ -246,6 +247,40 @@ def test_a_target_of_frames_per_second_can_be_missed(cpu_s, passes):
 def test_a_folder_without_videos_is_an_error_of_one_line(tmp_path, capsys):
     assert throughput.main([str(tmp_path)]) == 2
     assert "no video file" in capsys.readouterr().err
+
+
+# ---- stats --------------------------------------------------------------------------------------------------------------------
+def test_simulated_false_alarms_hold_the_band_for_reports_and_not_for_clips():
+    for design, n_speakers in (("1 to 12", 6), ("5 each", 10)):
+        row = stats.scenario("normal", design, n_speakers, 1000, seed=2)
+        assert all(abs(row["alarms"][name] - 0.05) < 0.022 for name in stats.REPORTED), row  # three standard errors
+        assert row["alarms"]["naive, clips"] > 0.2 and row == stats.scenario("normal", design, n_speakers, 1000, seed=2)
+
+
+def test_the_benchmark_measures_what_reports_call():
+    """On the same draws the many-at-once arithmetic and the public functions raise the same alarms."""
+    counts = stats.counts_of("1 to 12", 7)
+    clips, others = (stats.draw(np.random.default_rng(k), 40, counts, "normal") + np.linspace(0, 1.5, 40)[:, None] * (k == 0)
+                     for k in (0, 1))
+    seen = stats.alarms(clips, others, counts, seed=5)
+    ids = [f"{g:02d}" for g, n in enumerate(counts) for _ in range(n)]
+    for k in range(40):
+        e = metric_stats.mean_interval(clips[k], ids, 5, n_resamples=stats.N_RESAMPLES)
+        p = metric_stats.sign_flip_test(clips[k], ids, 5, stats.N_RESAMPLES)
+        q = metric_stats.cluster_permutation(clips[k], ["a" + i for i in ids], others[k], ["b" + i for i in ids], 5,
+                                             stats.N_RESAMPLES)
+        assert seen["interval"][k] == (e.low > 0 or e.high < 0) and seen["sign-flip test"][k] == (p <= 0.05)
+        assert seen["two-sample permutation"][k] == (q <= 0.05)
+    assert 0 < seen["interval"].sum() < 40
+
+
+def test_the_tables_of_the_statistics_and_their_verdict():
+    result = stats.measure(200, speakers=(10,))
+    assert [r["judged"] for r in result["scenarios"]] == [True] * 6 + [False] * 3
+    assert "one has most" in stats.text(result) and 0.6 < result["power"][0]["found"] < 0.95
+    assert result["families"][0]["any_after_holm"] <= result["families"][0]["any_below"]
+    bad = {**result, "passes": False}
+    assert "FAIL" in stats.text(bad)
 
 
 def test_every_benchmark_is_listed(root):

@@ -1,0 +1,135 @@
+"""`babelface compare`: two runs read, compared, and shown in the terminal, as JSON and as a page with videos."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.stage import UserError
+from flows.changes import changes
+from flows.revisions import Run, open_run, settings
+
+
+class CompareError(UserError):
+    """Two runs cannot be compared; the message says why."""
+
+
+@dataclass(slots=True)
+class Compared:
+    """Two runs and what there is to say about them: the metrics.comparison.Comparison, and a document of plain values."""
+
+    a: Run
+    b: Run
+    comparison: Any
+    document: dict[str, Any]
+
+
+def compare(a: str | Run, b: str | Run, *, root: Path = Path("."), metrics: Collection[str] | None = None,
+            conditions: Collection[str] | None = ("self",), pairs: Mapping[str, str] | None = None, alpha: float | None = None,
+            n_worst: int = 12) -> Compared:
+    """What changed from run A to run B; each is a word for flows.revisions.open_run, or a run that is open already.
+
+    alpha, seed and draws are those of B's params.yaml (report), else the defaults. CompareError where the protocols differ, and
+    for a metric there is none of; flows.revisions.RevisionError where a run cannot be read.
+    """
+    from report import comparison as doc
+
+    runs = [open_run(r, root) if isinstance(r, str) else r for r in (a, b)]
+    margins = [float((settings(r).get("score") or {}).get("expert_valid_margin") or 0.0) for r in runs]
+    own = settings(runs[1]).get("report") or {}
+    try:
+        found = doc.compare_runs(runs[0].rows, runs[1].rows, margin_a=margins[0], margin_b=margins[1], conditions=conditions,
+                                 metrics=metrics, pairs=pairs, alpha=alpha or own.get("alpha", 0.05), seed=own.get("seed", 0),
+                                 resamples=max(int(own.get("bootstrap", 2000)), 100))
+    except (doc.DifferentProtocols, doc.MixedProtocols) as error:
+        raise CompareError(f"{runs[0].label} (A) and {runs[1].label} (B): {error}") from None
+    except KeyError as error:
+        raise CompareError(error.args[0]) from None
+    about = [{"label": r.label, "kind": r.kind, "detail": r.detail} for r in runs]
+    return Compared(*runs, found, doc.document(found, *about, changes(*runs), n_worst=n_worst))
+
+
+def write_page(compared: Compared, dest: Path) -> Path:
+    """Writes the page and the videos of its worst clips into the folder `dest`, replacing a page that this made; its index.html.
+    CompareError where the folder holds something else."""
+    from core.executor import recover, swap
+    from core.shards import write_bytes, write_json
+    from flows.compare_media import write_videos
+    from report.comparison_page import STATIC, render
+    from report.page import HERE
+
+    dest = Path(dest)
+    if dest.exists() and (not dest.is_dir() or (any(dest.iterdir()) and not (dest / "comparison.json").is_file())):
+        raise CompareError(f"{dest} holds something that is not a comparison; name a new folder")
+    recover(dest)
+    following = dest.with_name(f".{dest.name}.next")
+    (following / "static").mkdir(parents=True)
+    for name in STATIC:
+        shutil.copyfile(HERE / "static" / name, following / "static" / name)
+    media = write_videos(compared, following)
+    write_json(following / "comparison.json", compared.document)
+    write_bytes(following / "index.html", render(compared.document, media).encode())
+    swap(following, dest)
+    return dest / "index.html"
+
+
+def show(document: dict[str, Any], *, everything: bool = False) -> None:
+    """Prints the findings and the table: all changes, or those that say something and the metric shown first."""
+    from flows.show import print_table
+    from rich.console import Console
+
+    console = Console()
+    for side in "ab":
+        about = document[side]
+        console.print(f"{side.upper()}: {about['label']} ({about['kind']}, {about['detail']})", markup=False, highlight=False,
+                      soft_wrap=True)
+    for finding in document["findings"]:
+        style = {"warning": "yellow", "claim": "green", "no-claim": "dim"}.get(finding["level"])
+        console.print(f"- {finding['text']}", style=style, markup=False, highlight=False, soft_wrap=True)
+    print_table(table(document, everything))
+
+
+def table(document: dict[str, Any], everything: bool = False) -> Any:
+    """A rich table: one row per system, language and metric."""
+    from report.comparison_text import VERDICTS
+    from report.text import interval, number, p_text
+    from rich.table import Table
+
+    metrics = {m["name"]: m for m in document["metrics"]}
+    several = len({c["condition"] for c in document["changes"]}) > 1
+    loud = ("worse", "better", "hint")
+    rows = [c for c in document["changes"] if everything or c["verdict"] in loud or (
+        c["metric"] == document["headline"] and c["system"] not in ("real", "still"))]
+    n = len(document["changes"])
+    more = "" if len(rows) == n else f"; {len(rows)} of {n} figures, --all shows all"
+    out = Table(title=f"B minus A{more}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    names = ("system", *(["sound"] if several else []), "metric", "language")
+    figures = ("A", "B", "change", "interval", "p Holm", "clips", "speakers", "regressed", "fixed", "unchanged")
+    for name in (*names, *figures, "verdict"):
+        out.add_column(name, justify="left" if name in (*names, "verdict") else "right")
+    for c in rows:
+        metric, e, together = metrics[c["metric"]], c["change"], c["language"] == "*"
+        d, arrow = metric["digits"], "\u2191" if metric["higher_is_better"] else "\u2193"
+        p = c["p"] if together else c["p_holm"]
+        style = {"worse": "bold red", "better": "bold green", "hint": "yellow"}.get(c["verdict"])
+        out.add_row(c["system"], *([c["condition"]] if several else []), f"{metric['label']} {arrow}",
+                    "all" if together else c["language"], number(c["mean_a"], d), number(c["mean_b"], d),
+                    number(e["mean"], d, sign=True) if e else "\u2013",
+                    (interval(e, d) or e["reason"]) if e else "", p_text(p), str(e["n_clips"] if e else 0),
+                    str(e["n_speakers"] if e else 0), *(str(c["clips"][k]) for k in ("regressed", "fixed", "unchanged")),
+                    VERDICTS[c["verdict"]], style=style)
+    return out
+
+
+def parse_pairs(words: list[str]) -> dict[str, str] | None:
+    """{A's name: B's name} out of OLD=NEW words; None where there are none. CompareError for a word without `=`."""
+    out = {}
+    for word in words:
+        old, sign, new = word.partition("=")
+        if not (old and sign and new):
+            raise CompareError(f"--system {word}: expected OLD=NEW, the system's name in A and in B")
+        out[old] = new
+    return out or None
