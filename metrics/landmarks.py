@@ -24,30 +24,34 @@ class Correlation(NamedTuple):
 
 
 def landmark_distance(
-    real: np.ndarray, generated: np.ndarray, variant: Literal["normalised", "published"] = "normalised"
+    real: np.ndarray, generated: np.ndarray, variant: Literal["normalised", "published", "script"] = "normalised"
 ) -> float:
     """Distance of the generated lips from the real ones, 0 or more, lower is better.
 
-    Each frame's 20 mouth points are taken relative to their own centroid, so head motion does not count. "normalised": mean over
-    points and frames of the Euclidean distance, divided by the median distance of the outer eye corners of the real clip (no
-    unit). "published": in pixels, SUMMED over the 20 points, mean over frames, as the evaluation script of ATVGnet (Chen et al.
-    2019) does, which depends on the size of the face.
-    Raises ValueError for other shapes, clips of different length, no frames or values that are not finite.
+    Each frame's 20 mouth points are taken relative to their own centroid, so head motion does not count; then the Euclidean
+    distance of every point.
+    "published": in pixels, mean over points and frames: LMD as Chen et al. 2018 define it ("Lip movements generation at a
+    glance"); it grows with the size of the face.
+    "normalised": that divided by the median distance of the outer eye corners of the real clip (no unit).
+    "script": in pixels, SUMMED over the 20 points, mean over frames, as the evaluation script published with ATVGnet (Chen et
+    al. 2019) computes it: 20 times the first.
+    The points are those of MediaPipe's mesh at the places of dlib's 68-point scheme: the definition is the published one, the
+    detector is not. Raises ValueError for other shapes, clips of different length, no frames or values that are not finite.
     """
-    real, generated = _checked(real), _checked(generated)
+    real, generated = checked(real), checked(generated)
     if len(real) != len(generated):
         raise ValueError(f"the clips differ in length: {len(real)} and {len(generated)} frames")
-    if variant not in ("normalised", "published"):
-        raise ValueError(f"unknown variant {variant!r}, expected 'normalised' or 'published'")
+    if variant not in ("normalised", "published", "script"):
+        raise ValueError(f"unknown variant {variant!r}, expected 'normalised', 'published' or 'script'")
     distance = np.linalg.norm(_centred_mouth(real) - _centred_mouth(generated), axis=-1)  # (T, 20)
-    if variant == "published":
+    if variant == "script":
         return float(distance.sum(axis=1).mean())
-    return float(distance.mean() / np.median(eye_distance(real)))
+    return float(distance.mean() / (np.median(eye_distance(real)) if variant == "normalised" else 1))
 
 
 def eye_distance(landmarks: np.ndarray) -> np.ndarray:
     """Distance of the outer eye corners in pixels: float64 (T,). Raises ValueError where it is zero."""
-    landmarks = _checked(landmarks)
+    landmarks = checked(landmarks)
     distance = np.linalg.norm(landmarks[:, OUTER_EYE_CORNERS[0]] - landmarks[:, OUTER_EYE_CORNERS[1]], axis=-1)
     if not distance.all():
         raise ValueError("the outer eye corners coincide: these are not the landmarks of a face")
@@ -56,7 +60,7 @@ def eye_distance(landmarks: np.ndarray) -> np.ndarray:
 
 def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
     """Gap between the inner lips over the distance of the outer eye corners: float64 (T,), no unit, 0 for a closed mouth."""
-    landmarks = _checked(landmarks)
+    landmarks = checked(landmarks)
     gap = np.linalg.norm(landmarks[:, INNER_LIPS[0]] - landmarks[:, INNER_LIPS[1]], axis=-1)
     return gap / eye_distance(landmarks)
 
@@ -87,7 +91,8 @@ def _centred_mouth(landmarks: np.ndarray) -> np.ndarray:
     return mouth - mouth.mean(axis=1, keepdims=True)
 
 
-def _checked(landmarks: np.ndarray) -> np.ndarray:
+def checked(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks as float64 (T, L, 2); ValueError unless L >= 468, T >= 1 and all values are finite."""
     points = np.asarray(landmarks, dtype=np.float64)
     if points.ndim != 3 or points.shape[1] < 468 or points.shape[2] != 2 or not len(points):
         raise ValueError(f"landmarks must be (T, 468 or more, 2) with at least one frame, not {points.shape}")

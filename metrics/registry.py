@@ -15,9 +15,10 @@ from core.params import suggest
 class MetricSpec:
     """One metric. higher_is_better is None where neither is (a signed offset). bounds: (low, high), None for open.
 
-    column: the column of the score table it is read from. judged: it comes from the sync expert, and falls with it where the
-    expert is not valid. ideal: the value of the reference itself, for metrics that already compare with real video. needs: what
-    must be there to compute it.
+    per: what one figure is of: a clip (a row of the score table), a set of clips (one system in one language), or an input of
+    which several samples were made. column: the column of the score table a clip's figure is read from, empty for the others.
+    judged: it comes from the sync expert, and falls with it where the expert is not valid. ideal: the value of the reference
+    itself, for metrics that already compare with real video. needs: what must be there to compute it.
     """
 
     name: str
@@ -25,7 +26,7 @@ class MetricSpec:
     unit: str
     higher_is_better: bool | None
     bounds: tuple[float | None, float | None]
-    region: Literal["sync view", "face", "lips"]
+    region: Literal["sync view", "frame", "face", "mouth", "lips", "eyes", "head", "mesh"]
     needs: tuple[str, ...]
     cites: str
     about: str
@@ -33,14 +34,21 @@ class MetricSpec:
     judged: bool = False
     ideal: float | None = None
     column: str = ""
+    per: Literal["clip", "set", "input"] = "clip"
 
     def __post_init__(self) -> None:
-        if not self.column:
+        if not self.column and self.per == "clip":
             object.__setattr__(self, "column", self.name)
 
 
 _SYNC = ("sync expert", "sound")
+_WHERE = {"face": "", "mouth": " of the mouth", "frame": " of the frame"}
 _LSE = "Prajwal et al. 2020; Chung & Zisserman 2016"
+
+
+def _in(label: str, region: str) -> str:
+    return label + _WHERE[region]
+
 
 METRICS: dict[str, MetricSpec] = {
     m.name: m
@@ -63,6 +71,14 @@ METRICS: dict[str, MetricSpec] = {
             column="offset_frames",
         ),
         MetricSpec(
+            "offset_within_one", "within 1 frame", "", True, (0, 1), "sync view", _SYNC, _LSE,
+            "share of clips whose sound and mouth agree best within one frame of each other", judged=True, column="offset_frames",
+        ),
+        MetricSpec(
+            "energy_correlation", "energy r", "", True, (-1, 1), "lips", ("landmarks", "sound"), "after Chandrasekaran et al. 2009",
+            "correlation of the lips' opening with the loudness of the voice; needs no sync expert and no real video",
+        ),
+        MetricSpec(
             "opening_correlation", "opening r", "", True, (-1, 1), "lips", ("landmarks", "real video"), "Pearson correlation",
             "correlation of the lips' opening with that of the real video", ideal=1.0,
         ),
@@ -76,12 +92,88 @@ METRICS: dict[str, MetricSpec] = {
             "mean distance of the lip landmarks from those of the real video", digits=4, ideal=0.0,
         ),
         MetricSpec(
-            "ssim", "SSIM", "", True, (-1, 1), "face", ("real video",), "Wang et al. 2004",
-            "structural similarity to the real video", digits=4, ideal=1.0,
+            "lmd", "LMD", "px", False, (0, None), "lips", ("landmarks", "real video"), "Chen et al. 2018",
+            "mean distance of the lip landmarks from those of the real video, in pixels", digits=2, ideal=0.0,
+        ),
+        *(
+            spec_
+            for suffix, region in (("", "face"), ("_mouth", "mouth"), ("_frame", "frame"))
+            for spec_ in (
+                MetricSpec(
+                    f"ssim{suffix}", _in("SSIM", region), "", True, (-1, 1), region, ("real video",), "Wang et al. 2004",
+                    "structural similarity to the real video", digits=4, ideal=1.0,
+                ),
+                MetricSpec(
+                    f"psnr{suffix}", _in("PSNR", region), "dB", True, (0, 100), region, ("real video",),
+                    "in floating point, capped at 100 dB for equal frames", "peak signal-to-noise ratio against the real video",
+                    digits=2,
+                ),
+                MetricSpec(
+                    f"lpips{suffix}", _in("LPIPS", region), "", False, (0, None), region, ("real video", "perceptual network"),
+                    "Zhang et al. 2018, v0.1", "distance from the real video in the layers of an image network", ideal=0.0,
+                ),
+            )
         ),
         MetricSpec(
-            "psnr", "PSNR", "dB", True, (0, 100), "face", ("real video",), "in floating point, capped at 100 dB for equal frames",
-            "peak signal-to-noise ratio against the real video", digits=2,
+            "ms_ssim", "MS-SSIM", "", True, (0, 1), "face", ("real video", "176 pixels"), "Wang, Simoncelli & Bovik 2003",
+            "structural similarity to the real video over five scales", digits=4, ideal=1.0,
+        ),
+        MetricSpec(
+            "cpbd", "CPBD", "", True, (0, 1), "face", ("64 pixels",), "Narvekar & Karam 2011",
+            "share of edges whose blur nobody would notice; of one size of picture only",
+        ),
+        MetricSpec(
+            "identity_similarity", "identity", "", True, (-1, 1), "face", ("real video", "face recognition network"),
+            "Deng et al. 2019; Zakharov et al. 2019", "cosine of the face's embedding to that of the real video, frame by frame",
+            ideal=1.0,
+        ),
+        MetricSpec(
+            "blink_rate", "blinks", "1/min", None, (0, None), "eyes", ("landmarks", "2 seconds"), "after Soukupova & Cech 2016",
+            "how often the eyes close; right is what the real video does", digits=1,
+        ),
+        MetricSpec(
+            "head_motion", "head motion", "eye distances/s", None, (0, None), "head", ("landmarks",),
+            "this project, docs/metrics.md", "mean speed of points that speech does not move; right is what the real video does",
+        ),
+        MetricSpec(
+            "jitter", "jitter", "", False, (0, None), "face", ("landmarks",), "after Kanazawa et al. 2019, acceleration error",
+            "how far landmarks leave an even motion, in eye distances", digits=5,
+        ),
+        MetricSpec(
+            "wer", "WER", "", False, (0, None), "mouth", ("lip reader", "transcript"), "Levenshtein 1966",
+            "words that a lip reader gets wrong, over the words said",
+        ),
+        MetricSpec(
+            "cer", "CER", "", False, (0, None), "mouth", ("lip reader", "transcript"), "Levenshtein 1966",
+            "characters that a lip reader gets wrong, over those said",
+        ),
+        MetricSpec(
+            "lve", "LVE", "unit^2", False, (0, None), "mesh", ("3-D meshes", "lip vertices"),
+            "Richard et al. 2021; Fan et al. 2022; Xing et al. 2023", "largest squared error of a lip vertex, mean over frames",
+            ideal=0.0,
+        ),
+        MetricSpec(
+            "fdd", "FDD", "unit^2", None, (None, None), "mesh", ("3-D meshes", "upper-face vertices"), "Xing et al. 2023",
+            "how much less lively the upper face is than the real one; 0 is right, below 0 it moves more", ideal=0.0,
+        ),
+        MetricSpec(
+            "fid", "FID", "", False, (0, None), "face", ("real video", "Inception network"), "Heusel et al. 2017",
+            "Frechet distance of the frames' features from the real video's", digits=2, ideal=0.0, per="set",
+        ),
+        MetricSpec(
+            "fvd", "FVD", "", False, (0, None), "face", ("real video", "video network"),
+            "Unterthiner et al. 2018; Ge et al. 2024",
+            "Frechet distance of 16-frame clips' features from the real video's", digits=1, ideal=0.0, per="set",
+        ),
+        MetricSpec(
+            "retrieval_recall", "R@K", "", True, (0, 1), "sync view", _SYNC, "Chung, Chung & Kang 2019",
+            "share of clips whose sound finds its own picture among the K nearest; chance is K / N", per="set",
+        ),
+        MetricSpec(
+            "lip_diversity", "lip diversity", "", True, (0, None), "lips", ("landmarks", "several samples"),
+            "after Guo et al. 2020",
+            "mean distance of the lips between two samples of one input, in eye distances; noise is diverse too",
+            digits=4, per="input",
         ),
     )
 }  # fmt: skip

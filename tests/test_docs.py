@@ -137,8 +137,13 @@ def test_every_strength_and_every_stage_is_explained() -> None:
 def test_every_metric_is_explained() -> None:
     from metrics.registry import METRICS
 
-    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
-    assert not [m.column for m in METRICS.values() if f"`{m.column}`" not in page]
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    # one row each: the name, and the direction that the registry gives it
+    words = {True: "higher", False: "lower", None: "neither"}
+    rows = {m.name: re.search(rf"^\| `{m.name}` \|.*$", page, flags=re.M) for m in METRICS.values()}
+    assert not [name for name, row in rows.items() if row is None]
+    assert not [name for name, row in rows.items() if f"| {words[METRICS[name].higher_is_better]} |" not in row.group()]
+    assert not [name for name, row in rows.items() if f"| {METRICS[name].region} |" not in row.group()]
 
 
 def test_the_picture_of_the_report_is_small() -> None:

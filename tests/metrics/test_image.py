@@ -1,4 +1,4 @@
-"""SSIM and PSNR against scikit-image, their degenerate cases, and regions."""
+"""SSIM and PSNR against scikit-image, MS-SSIM against torchmetrics, their degenerate cases, and regions."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ def test_psnr_does_not_wrap_around():
     assert 10 * np.log10(255**2 / wrapped) > 27
 
 
+def test_the_published_script_cannot_go_below_27_9_db():
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, (400, 400), dtype=np.uint8) for _ in range(2))
+    wrapped = 10 * np.log10(255**2 / np.mean((a - b) ** 2))
+    assert wrapped == pytest.approx(27.9, abs=0.1) and image.psnr(a, b) < 8
+
+
 def test_more_noise_is_worse():
     a = picture()
     scores = [(image.ssim(a, noisy(a, s)), image.psnr(a, noisy(a, s))) for s in (2, 8, 32, 90)]
@@ -108,13 +115,62 @@ def test_clips_give_every_frame_and_the_mean():
     real = np.stack([picture(i) for i in range(3)])
     made = np.stack([real[0], noisy(real[1], 10), noisy(real[2], 40)])
     for one, clip in ((image.ssim, image.ssim_clip(real, made)), (image.psnr, image.psnr_clip(iter(real), iter(made)))):
-        assert clip.per_frame.tolist() == [one(a, b) for a, b in zip(real, made)]
+        assert clip.per_frame == pytest.approx([one(a, b) for a, b in zip(real, made)], abs=1e-6)
         assert clip.mean == pytest.approx(clip.per_frame.mean()) and np.isfinite(clip.mean)
     for bad in (made[:2], made[:0]):
         with pytest.raises(ValueError, match="differ in length"):
             image.ssim_clip(real, bad)
     with pytest.raises(ValueError, match="no frames"):
         image.psnr_clip([], [])
+
+
+@given(st.floats(0, 120), st.integers(0, 50), st.sampled_from([(60, 80, 3), (11, 11, 3), (11, 40), (33, 47)]))
+@settings(max_examples=30, deadline=None)
+def test_the_fast_ssim_of_clips_equals_scikit_image_to_six_decimals(sigma, seed, shape):
+    a = picture(seed, shape)
+    b = noisy(a, sigma, seed)
+    expected = reference.structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2 if a.ndim == 3 else None
+    )
+    assert image.ssim_clip([a], [b]).mean == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [0, 3, 128, 200, 254])
+def test_the_fast_ssim_is_exact_where_float32_is_weakest(level):
+    """Flat and saturated pictures: the variance is a small difference of large numbers there."""
+    flat = np.full((64, 64, 3), level, np.uint8)
+    speckled = flat.copy()
+    speckled[::2, ::3] += 1
+    assert image.ssim_clip([flat], [flat]).mean == 1
+    assert image.ssim_clip([flat], [speckled]).mean == pytest.approx(image.ssim(flat, speckled), abs=1e-6)
+
+
+def test_frames_of_changing_size():
+    pairs = [(picture(i, (20 + i % 3, 40, 3)), noisy(picture(i, (20 + i % 3, 40, 3)), 5 * i)) for i in range(20)]
+    assert image.ssim_clip(*zip(*pairs)).per_frame == pytest.approx([image.ssim(a, b) for a, b in pairs], abs=1e-6)
+
+
+# ---- MS-SSIM ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("shape", "sigma"), [((176, 180, 3), 10), ((201, 191, 3), 40), ((180, 177), 90), ((176, 176, 3), 0)])
+def test_ms_ssim_equals_torchmetrics(shape, sigma):
+    torch = pytest.importorskip("torch")
+    torchmetrics = pytest.importorskip("torchmetrics.functional.image")
+    a = picture(2, shape)
+    b = noisy(a, sigma)
+    tensors = [torch.from_numpy(np.atleast_3d(x).astype(np.float64)).permute(2, 0, 1)[None] for x in (a, b)]
+    expected = float(torchmetrics.multiscale_structural_similarity_index_measure(*tensors, data_range=255.0))
+    assert image.ms_ssim(a, b) == pytest.approx(expected, abs=1e-8)
+    assert image.ms_ssim_clip([a, a], [b, a]).per_frame == pytest.approx([expected, 1], abs=1e-8)
+
+
+def test_ms_ssim_of_opposites_is_zero_and_small_pictures_have_none():
+    a = picture(0, (176, 176, 3))
+    assert image.ms_ssim(a, 255 - a) == 0  # a negative structure term has no root
+    with pytest.raises(ValueError, match="176 x 176"):
+        image.ms_ssim(a[:175], a[:175])
+    assert image.ms_ssim(a[:20, :20], a[:20, :20], weights=(1.0,)) == pytest.approx(1)
+    with pytest.raises(ValueError, match="one scale"):
+        image.ms_ssim(a, a, weights=())
 
 
 @pytest.mark.parametrize("b", [picture().astype(float), picture()[:, :-1], picture()[None]])
