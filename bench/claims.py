@@ -42,7 +42,7 @@ class Size:
     clips: int = 2  # per speaker, 4 to 6 s each
     scored: int = 2  # of a test speaker's clips, how many systems and controls are scored on
     expert_steps: int = 2400
-    system_steps: int = 2000
+    system_steps: int = 2400  # for one language; a quarter of that more for each further one
 
 
 def overrides(params: Params, size: Size) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def overrides(params: Params, size: Size) -> dict[str, Any]:
         "corpora": corpora,
         "split": {"test_share": 0.34, "expert_share": 0.34, "validation_share": 0.15},
         "train": {"experts": {name: {"steps": size.expert_steps} for name in params.train.experts},
-                  "systems": {name: {"steps": size.system_steps} for name in params.train.systems}},
+                  "systems": {name: {"steps": size.system_steps * (3 + len(params.training_languages(entry))) // 4}
+                              for name, entry in params.train.systems.items()}},
         "generate": {"conditions": ["self"], "clips_per_speaker": size.scored},
     }
 
@@ -96,7 +97,7 @@ def judge_systems(rows: Sequence[dict[str, Any]], *, margin: float, alpha: float
         follows, _ = table.values(own, FOLLOWS)
         at_rest, _ = table.values(still, FOLLOWS)
         p_values.append(sign_flip_test(leads, speakers, seed_of(seed, "claims", system, language)))
-        spread = table.estimate(leads, speakers, "claims", system, language)
+        spread = table.estimate(leads, speakers)
         entries.append({
             "system": system, "language": language, "n_speakers": len(set(speakers)), "n_clips": len(leads), "lead": spread.mean,
             "low": spread.low, "high": spread.high, "p": p_values[-1], "n_opening": len(follows),
