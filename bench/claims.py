@@ -1,6 +1,6 @@
 """Builds the corpus that this project's claims are judged on, and judges them: thresholds, numbers behind them, pass or fail.
 
-    python -m bench.claims build --dir DIR [--trained 36 --other 18 --planted 9] [--jobs 2]
+    python -m bench.claims build --dir DIR [--trained 36 --other 18 --planted 9 --trained-clips 5] [--jobs 2]
     python -m bench.claims report --dir DIR
 
 `build` makes a workspace in DIR with enough speakers for the claims and runs `babelface evaluate` in it; the same command goes on
@@ -39,10 +39,11 @@ class Size:
     trained: int = 36  # speakers of a language that some system trains on
     other: int = 18  # speakers of the others: 6 for the test, 12 for the sync expert
     planted: int = 9  # speakers of a planted language, all of them for the test
-    clips: int = 2  # per speaker, 4 to 6 s each
-    scored: int = 2  # of a test speaker's clips, how many systems and controls are scored on
+    trained_clips: int = 5  # per speaker of a language that some system trains on, 4 to 6 s each
+    clips: int = 2  # per speaker of the others
+    scored: int = 3  # of a test speaker's clips, how many systems and controls are scored on, at most
     expert_steps: int = 2400
-    system_steps: int = 2400  # for one language; a quarter of that more for each further one
+    system_steps: int = 3600  # for one language; a quarter of that more for each further one
 
 
 def overrides(params: Params, size: Size) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def overrides(params: Params, size: Size) -> dict[str, Any]:
     corpora: dict[str, Any] = {}
     for who in params.instances():
         n = size.planted if who.planted else size.trained if who.language in trained else size.other
-        corpora.setdefault(who.corpus, {"clips_per_speaker": size.clips, "languages": {}})["languages"][who.language] = {"speakers": n}
+        entry = {"speakers": n} | ({"clips_per_speaker": size.trained_clips} if who.language in trained else {})
+        corpora.setdefault(who.corpus, {"clips_per_speaker": size.clips, "languages": {}})["languages"][who.language] = entry
     return {
         "corpora": corpora,
         "split": {"test_share": 0.34, "expert_share": 0.34, "validation_share": 0.15},
