@@ -1,6 +1,7 @@
 """How often a trained sync expert finds a lag that was put in on purpose, on held-out speakers, per language.
 
     python -m bench.lag --workspace DIR [--seconds 3] [--out FILE.json]
+    python -m bench.lag --real FOLDER [--workspace DIR | --expert WEIGHTS] [--seconds 3] [--out FILE.json]
 
 DIR is a finished workspace (or the project itself). Every test track's stored view is cut into stretches of --seconds; the sound
 of each is moved by every whole lag of -8..+8 frames, taken from the same clip, so that nothing is padded; the answer is the lag of
@@ -8,6 +9,10 @@ of each is moved by every whole lag of -8..+8 frames, taken from the same clip, 
 stand the exact rate, stretches of 1 s, and the control: the same with the sound of another clip, which nobody can answer. The
 trials of one stretch are not independent (a wrong best match moves along with the lag), so intervals go by speakers, and the
 control scatters around chance by the number of clips, not of trials.
+--real does the same with real video: FOLDER holds videos and an index.csv (file, language, speaker, kind), of which the rows of kind
+`real` count, tracked and cut as syncnet-v2-direct does; a clip longer than --seconds by 0.84 s or more gives trials. A language in
+which the share does not exceed that of the mismatched sound by its interval (by a quarter where speakers are too few for one) is
+`expert_not_valid_here`: scores of that expert cannot be read there.
 An SVG of mean distance against lag is written beside the JSON. Exit status 1 where a real language stays under the threshold.
 """
 
@@ -170,6 +175,52 @@ def measure(workspace: Path, seconds: float = 3.0, expert: Any = None) -> dict[s
             "passes": any(not r["planted"] for r in rows) and all(r["passes"] for r in rows if not r["planted"])}
 
 
+def read_real(folder: Path, scorer: Any) -> tuple[list[Clip], dict[str, int]]:
+    """Every face of every real clip that a folder's index.csv names, embedded; and how many clips were refused, by reason."""
+    import csv
+
+    from core.records import Reject, cluster_of
+    from models.experts.syncnet import embed_clip
+    from stages.figures import Unscored
+    from stages.score_files import Entry
+
+    clips, refused = [], {}
+    with open(folder / "index.csv", newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r.get("kind", "real") == "real"]
+    for row in sorted(rows, key=lambda r: r["file"]):
+        entry = Entry(row["file"], folder / row["file"], language=row["language"] or "und", speaker=row["speaker"] or None, system="real")
+        try:
+            for k, take in enumerate(t for t, _ in scorer.takes(entry)):
+                if take.face is None or take.no_sync or take.samples is None:
+                    raise Unscored(take.no_track if take.face is None else take.no_sync or take.no_sound)
+                video, audio = embed_clip(scorer.judge.expert, scorer.judge.crops(take), take.samples)
+                clips.append(Clip(f"{entry.name}-t{k}", entry.name, entry.language, cluster_of(entry.speaker, entry.name), video, audio))
+        except (Unscored, Reject) as refusal:
+            refused[refusal.reason] = refused.get(refusal.reason, 0) + 1
+    return clips, refused
+
+
+def measure_real(folder: Path, scorer: Any, seconds: float = 3.0) -> dict[str, Any]:
+    """What `measure` says, of real video: one entry per language of the index, each with `reason` expert_not_valid_here or None."""
+    clips, refused = read_real(folder, scorer)
+    found, rows = scorer.judge.config["expert"], []
+    for language in sorted({c.language for c in clips}):
+        own = [c for c in clips if c.language == language]
+        rows.append({"instance": language, "language": language, "planted": False, **examine(own, clips, seconds),
+                     "short": examine(own, clips, SHORT_S)})
+        rows[-1]["short"].pop("curve")
+        right, wrong = rows[-1]["within_1"], (rows[-1]["mismatched"] or {}).get("within_1")
+        rows[-1]["passes"] = (right or 0.0) >= THRESHOLD
+        if right is not None:
+            low = rows[-1]["low"] if rows[-1]["low"] is not None else right - 0.25
+            rows[-1]["reason"] = None if wrong is not None and low > wrong else "expert_not_valid_here"
+        else:
+            rows[-1]["reason"] = "too_short"
+    return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S, "lags_frames": list(LAGS),
+            "search_frames": VSHIFT, "threshold": THRESHOLD, "chance": chance_accuracy(VSHIFT, WITHIN_FRAMES), "languages": rows,
+            "refused": dict(sorted(refused.items())), "passes": bool(rows) and all(r["passes"] for r in rows)}
+
+
 def text(result: dict[str, Any]) -> str:
     """The result as a table."""
 
@@ -186,6 +237,7 @@ def text(result: dict[str, Any]) -> str:
         interval = f"{share(r['low'])}..{share(r['high'])}" if r["low"] is not None else "-"
         verdict = "planted" if r["planted"] else "pass" if r["passes"] else "FAIL"
         note = f", {r['too_short']} too short" if r["too_short"] else ""
+        note += f", {r['reason']}" if r.get("reason") else ""
         lines.append(f"{r['language']:>10} {r['n_speakers']:>8} {r['n_clips']:>6} {r['n_trials']:>7} {share(r['within_1']):>9} {interval:>14} "
                      f"{share(r['exact']):>6} {share(wrong):>11} | {s['n_trials']:>6} {share(s['within_1']):>6} {share(s['exact']):>6} "
                      f"{share(short_wrong):>6}  {verdict}{note}")
@@ -235,19 +287,34 @@ def save(result: dict[str, Any], out: Path) -> Path:
     return drawing
 
 
+def open_scorer(workspace: Path, expert: Path | None) -> Any:
+    """What tracks, cuts and embeds real video: with the named expert, or the workspace's own."""
+    from core.params import load_params
+    from stages.score import find_expert
+    from stages.score_files import Scorer
+
+    expert = expert.resolve() if expert else None
+    with contextlib.chdir(workspace):
+        params = load_params()
+        return Scorer(expert=expert or Path(find_expert(params)["path"]).resolve(), params=params)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table and writes JSON and SVG; 1 where the threshold is missed, 2 where the workspace cannot be read."""
     from core.params import ParamsError
     from core.stage import UserError
 
     parser = argparse.ArgumentParser(prog="python -m bench.lag", description=__doc__.splitlines()[0])
+    parser.add_argument("--real", type=Path, help="a folder of real videos with an index.csv, instead of the workspace's test tracks")
+    parser.add_argument("--expert", type=Path, help="with --real: the sync expert's weights (default: the workspace's)")
     parser.add_argument("--workspace", type=Path, default=Path("."), help="a finished workspace (default: this folder)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of the stretches (default 3)")
     parser.add_argument("--out", type=Path, help="JSON file (default: results/bench/lag.json of the workspace)")
     chosen = parser.parse_args(arguments)
     out = chosen.out or chosen.workspace / "results" / "bench" / "lag.json"
     try:
-        result = measure(chosen.workspace, chosen.seconds)
+        result = measure_real(chosen.real, open_scorer(chosen.workspace, chosen.expert), chosen.seconds) if chosen.real else measure(
+            chosen.workspace, chosen.seconds)
     except (UserError, ParamsError, FileNotFoundError, ValueError) as error:
         print(f"bench.lag: {error}", file=sys.stderr)
         return 2

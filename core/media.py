@@ -7,12 +7,14 @@ frames come as they are stored. A source is a path, bytes or BytesIO.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 
+from core.media_jpeg import Mjpeg, jpeg_roundtrip_mjpeg
 from core.media_probe import (
     INDEXED_CODECS,
     INDEXED_FORMATS,
@@ -33,7 +35,6 @@ from core.media_write import (
     encode_flac,
     encode_jpeg,
     encode_video,
-    jpeg_roundtrip_mjpeg,
     write_video,
     write_wav,
 )
@@ -42,7 +43,7 @@ from core.records import Reject
 __all__ = [
     "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video",
     "frame_count", "frame_times", "grid_length", "jpeg_roundtrip_mjpeg", "nearest_grid", "probe", "read_audio", "read_frames",
-    "read_wav", "write_video", "write_wav",
+    "read_frames_jpeg", "read_small_frames", "read_sound", "read_wav", "write_video", "write_wav",
 ]  # fmt: skip
 
 TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks are never finer
@@ -50,6 +51,8 @@ END_FRAMES = 0.1  # the grid may pass the last source frame by this much: contai
 MAX_SLIP_S = 0.010  # audio timestamps may disagree with the running sample count by this much before we follow them
 SEEK_AFTER_S = 2.0
 SEEK_MARGIN_S = 1.0  # mp4 seeks by decoding time, which runs ahead of display time
+PLANAR = {"yuv420p", "yuv422p", "yuv444p"}  # 8 bits, one plane for each of Y, U, V
+KEPT_BYTES = 31 << 20  # just under the largest block that glibc learns from
 
 
 def grid_length(last_s: float, fps: float | Fraction = 25) -> int:
@@ -113,6 +116,32 @@ def _timeline(source: Source, reach_s: float, threads: int) -> Iterator[tuple[fl
                 return
 
 
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Nothing; makes glibc keep the memory of freed frames. By default it returns each to the system, and half the time of decoding
+    720p goes into getting the same pages back. Its threshold grows with the largest block freed so far, up to 32 MB (mallopt(3),
+    M_MMAP_THRESHOLD), so freeing one such block, never touched, is enough for the rest of the process."""
+    np.empty(KEPT_BYTES, np.uint8)
+
+
+def _on_grid(source: Source, start: int, stop: int | None, rate: float, threads: int) -> Iterator:
+    """The PyAV frame for every output frame in start .. stop, the same object again for a repeat."""
+    _keep_freed_memory()
+    index, held_s, held = start, 0.0, None
+    for time_s, frame in _timeline(source, start / rate, threads):
+        if held is not None:
+            if time_s <= held_s:
+                continue  # of equal times the earlier frame
+            while index / rate - held_s <= time_s - index / rate + TIE_S:
+                yield held
+                index += 1
+                if index == stop:
+                    return
+        held_s, held = time_s, frame
+    for _ in range(index, min(grid_length(held_s, rate), stop or 2**62)):
+        yield held
+
+
 def read_frames(
     source: Source, *, start: int = 0, stop: int | None = None, fps: float | Fraction = 25, threads: int = 1
 ) -> Iterator[np.ndarray]:
@@ -129,53 +158,109 @@ def read_frames(
         return
     from av.video.reformatter import VideoReformatter
 
-    rate, scaler = float(fps), VideoReformatter()
+    scaler = VideoReformatter()
     shape: tuple[int, ...] | None = None
-
-    def pixels(frame) -> np.ndarray:
-        nonlocal shape
+    for frame in _on_grid(source, start, stop, float(fps), threads):
+        # A repeat is converted anew: the caller may have drawn on the last one.
         rgb = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        turns = rotation_of(frame) // 90
-        rgb = np.ascontiguousarray(np.rot90(rgb, -turns))  # PyAV hands out views with padded rows
+        rgb = np.ascontiguousarray(np.rot90(rgb, -rotation_of(frame) // 90))  # PyAV hands out views with padded rows
         if shape is not None and rgb.shape != shape:
             raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {shape} to {rgb.shape}")
         shape = rgb.shape
-        return rgb
+        yield rgb
 
-    index, held_s, held = start, 0.0, None
-    for time_s, frame in _timeline(source, start / rate, threads):
-        if held is not None:
-            if time_s <= held_s:
-                continue  # of equal times the earlier frame
-            while index / rate - held_s <= time_s - index / rate + TIE_S:
-                yield pixels(held)  # a repeat is converted anew: the caller may have drawn on the last one
-                index += 1
-                if index == stop:
-                    return
-        held_s, held = time_s, frame
-    for _ in range(index, min(grid_length(held_s, fps), stop or 2**62)):
-        yield pixels(held)
+
+def read_frames_jpeg(
+    source: Source, *, start: int = 0, stop: int | None = None, quality: int | None = None, threads: int = 1
+) -> Iterator[np.ndarray]:
+    """The frames of `read_frames` at 25 fps as a reader of their JPEG dump sees them: `ffmpeg -i SOURCE -f image2 %06d.jpg`.
+
+    quality: None for the command's default (rate control over the whole sequence, so it matters where one starts), else `-qscale:v`.
+    """
+    if stop == start:
+        return
+    through, size = Mjpeg(quality), None
+    for frame in _on_grid(source, start, stop, 25.0, threads):
+        if size not in (None, (frame.width, frame.height)):
+            raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {size} to {(frame.width, frame.height)}")
+        size = frame.width, frame.height
+        yield np.ascontiguousarray(np.rot90(through(frame), -(rotation_of(frame) // 90)))
+
+
+def read_small_frames(
+    source: Source, side: int, *, fps: float | Fraction = 25, threads: int = 1
+) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """(uint8 RGB frame shrunk to at most `side` pixels a side, (width, height) of the whole) for every frame of read_frames.
+
+    For looking at pictures roughly: the decoder's planes are averaged over areas and only the small picture is turned into RGB.
+    (swscale's own area filter is much softer.) Never enlarged. Raises what read_frames raises.
+    """
+    import cv2
+    from av import VideoFrame
+    from av.video.reformatter import VideoReformatter
+
+    scaler = VideoReformatter()
+    size: tuple[int, int] | None = None
+    for frame in _on_grid(source, 0, None, float(fps), threads):
+        shrink = max(1.0, max(frame.width, frame.height) / side)
+        turns = rotation_of(frame) // 90
+        whole = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        if size not in (None, whole):
+            raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {size} to {whole}")
+        size = whole
+        to = max(1, round(frame.width / shrink)), max(1, round(frame.height / shrink))
+        if frame.format.name not in PLANAR:
+            frame = scaler.reformat(frame, format="yuv444p", threads=1)
+        planes = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
+        small = VideoFrame.from_ndarray(np.stack([cv2.resize(p, to, interpolation=cv2.INTER_AREA) for p in planes]), format="yuv444p")
+        small.colorspace, small.color_range = frame.colorspace, frame.color_range
+        yield np.ascontiguousarray(np.rot90(scaler.reformat(small, format="rgb24", threads=1).to_ndarray(), -turns)), whole
 
 
 class _Mono16k:
-    """Turns PyAV audio frames of one format into int16 mono 16 kHz arrays with swresample's default downmix and filter."""
+    """Turns PyAV audio frames of one format into int16 mono 16 kHz arrays with swresample's default downmix and filter.
+
+    Sound of 16 bits and fewer is calculated in 16 bits, as the ffmpeg that the published scorers were run with did; later releases
+    calculate in floating point, which moves the log energy of a nearly silent window by what it takes to move its embedding by 1 %.
+    """
 
     def __init__(self) -> None:
-        self.key, self.resampler, self.blocks = None, None, []
+        self.key, self.graph, self.blocks = None, None, []
 
     def push(self, frame) -> None:
-        from av import AudioResampler
-
         key = (frame.format.name, frame.layout.name, frame.sample_rate)
         if key != self.key:
             self.flush()
-            self.key, self.resampler = key, AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-        self.blocks.extend(f.to_ndarray()[0] for f in self.resampler.resample(frame))
+            self.key, self.graph = key, self._graph(frame)
+        self.graph.push(frame)
+        self._pull()
 
     def flush(self) -> None:
-        if self.resampler is not None:
-            self.blocks.extend(f.to_ndarray()[0] for f in self.resampler.resample(None) if f is not None)
-        self.key = self.resampler = None
+        if self.graph is not None:
+            self.graph.push(None)
+            self._pull()
+        self.key = self.graph = None
+
+    def _pull(self) -> None:
+        from av import BlockingIOError, EOFError
+
+        while True:
+            try:
+                self.blocks.append(self.graph.pull().to_ndarray()[0])
+            except (BlockingIOError, EOFError):
+                return
+
+    @staticmethod
+    def _graph(frame):
+        from av.filter import Graph
+
+        graph = Graph()
+        source = graph.add_abuffer(sample_rate=frame.sample_rate, format=frame.format.name, layout=frame.layout.name,
+                                   time_base=Fraction(1, frame.sample_rate))
+        convert = graph.add("aresample", "tsf=s16p" if frame.format.bytes <= 2 else "")
+        target = graph.add("aformat", f"sample_fmts=s16:sample_rates={SAMPLE_RATE}:channel_layouts=mono")
+        graph.link_nodes(source, convert, target, graph.add("abuffersink")).configure()
+        return graph
 
 
 def _audio_frame(samples: np.ndarray, like):
@@ -197,15 +282,20 @@ def read_audio(source: Source, *, stream: int = 0) -> np.ndarray:
     zeros (overlaps dropped), so sound never drifts from the picture. Encoder delay is removed as far as the file declares it: AAC
     priming in edit lists, Opus pre-skip, MP3 LAME headers. A file with no video starts with its first sample. The length is the
     decoded one: it is not padded to the video. `stream` counts audio streams. Downmix and resampling are swresample's defaults
-    (`ffmpeg -ac 1 -ar 16000`); 16 kHz 16-bit mono passes bit for bit.
+    (`ffmpeg -ac 1 -ar 16000`, calculated in 16 bits where the sound has no more); 16 kHz 16-bit mono passes bit for bit.
 
     MP3 in AVI: AVI cannot declare the encoder's delay, so FFmpeg neither reports nor trims it, and the sound of such a file is
     1105 samples (69 ms at 16 kHz) late in every player. We keep what the file says.
 
     Raises Reject('no_audio') when there is no such stream or it is empty, Reject('decode_error') as read_frames does.
     """
+    return read_sound(source, stream=stream)[0]
+
+
+def read_sound(source: Source, *, stream: int = 0) -> tuple[np.ndarray, float]:
+    """(`read_audio`, the longest stretch in s that had to be filled with zeros: a late start, or a hole in the timestamps)."""
     zero_s = first_video_s(source)
-    mono, have, rate = _Mono16k(), 0, None  # have: samples written so far, at the source's rate
+    mono, have, rate, gap_s = _Mono16k(), 0, None, 0.0  # have: samples written so far, at the source's rate
     with open_media(source) as container:
         streams = container.streams.audio
         if stream >= len(streams):
@@ -221,6 +311,7 @@ def read_audio(source: Source, *, stream: int = 0) -> np.ndarray:
                 slip = 0
             planes = frame.layout.nb_channels if not frame.format.is_planar else 1
             if slip > 0:
+                gap_s = max(gap_s, slip / rate)
                 quiet = 128 if samples.dtype == np.uint8 else 0
                 mono.push(_audio_frame(np.full((samples.shape[0], slip * planes), quiet, samples.dtype), frame))
                 have += slip
@@ -231,7 +322,7 @@ def read_audio(source: Source, *, stream: int = 0) -> np.ndarray:
     mono.flush()
     if not mono.blocks:
         raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} holds no samples at or after the first video frame")
-    return np.concatenate(mono.blocks)
+    return np.concatenate(mono.blocks), gap_s
 
 
 def read_wav(source: Source) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -43,7 +43,7 @@ def _sound(samples: np.ndarray, at: int):
     return frame
 
 
-def _mux(path: str, frames, audio, fps, crf, preset, audio_codec, pix_fmt) -> None:
+def _mux(path: str, frames, audio, fps, crf, preset, audio_codec, pix_fmt, profile) -> None:
     import av
     from av.codec.context import Flags
     from av.video.reformatter import VideoReformatter
@@ -58,7 +58,8 @@ def _mux(path: str, frames, audio, fps, crf, preset, audio_codec, pix_fmt) -> No
     rate, scaler, sent = Fraction(fps).limit_denominator(1_001_000), VideoReformatter(), 0
     options = {"movflags": "+faststart"} if not path.endswith(".mkv") else {}
     with av.open(path, "w", options=options, container_options={"fflags": "+bitexact"}) as out:
-        video = out.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset})
+        extra = {} if profile is None else {"profile": profile}
+        video = out.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset} | extra)
         video.width, video.height, video.pix_fmt = shape[1] + pad[1][1], shape[0] + pad[0][1], pix_fmt
         context = video.codec_context
         context.thread_count, context.thread_type, context.time_base = 1, "NONE", 1 / rate
@@ -99,11 +100,13 @@ def write_video(
     preset: str = "veryfast",
     audio_codec: str = "aac",
     pix_fmt: str = "yuv420p",
+    profile: str | None = None,
 ) -> None:
     """A video file of these frames (uint8 HxWx3 RGB, consumed one at a time) and int16 mono 16 kHz audio, whole or not at all.
 
     H.264 by libx264 on one thread in .mp4/.mov (index first, for browsers) or .mkv; same input, same bytes. With 4:2:0 pixels an
-    odd width or height grows by one repeated column or row. Audio starts with the first frame: an edit list hides AAC priming.
+    odd width or height grows by one repeated column or row. profile: the H.264 profile ("baseline", "main", "high") for players that
+    know no other; x264's own choice if None. Audio starts with the first frame: an edit list hides AAC priming.
     Raises ValueError for a wrong suffix, codec, dtype or shape, Reject('no_frames') for an empty iterable.
     """
     path = Path(path)
@@ -117,7 +120,7 @@ def write_video(
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
     try:
-        _mux(temporary, frames, audio, fps, crf, preset, audio_codec, pix_fmt)
+        _mux(temporary, frames, audio, fps, crf, preset, audio_codec, pix_fmt, profile)
         _publish(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -145,7 +148,7 @@ def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
     """JPEG bytes of a uint8 HxWx3 RGB frame, without chroma subsampling."""
     import cv2
 
-    bgr = np.ascontiguousarray(_check_rgb(rgb, "encode_jpeg")[..., ::-1])
+    bgr = cv2.cvtColor(_check_rgb(rgb, "encode_jpeg"), cv2.COLOR_RGB2BGR)
     full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality), *full])
     if not done:
@@ -160,7 +163,7 @@ def decode_jpeg(data: bytes) -> np.ndarray:
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
     if bgr is None:
         raise Reject("decode_error", f"<{len(data)} bytes>: not a JPEG image")
-    return np.ascontiguousarray(bgr[..., ::-1])
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def write_wav(path: str | os.PathLike, samples: np.ndarray) -> None:
@@ -195,26 +198,3 @@ def encode_flac(samples: np.ndarray) -> bytes:
         out.mux(track.encode(_sound(samples, 0)))
         out.mux(track.encode(None))
     return buffer.getvalue()
-
-
-def jpeg_roundtrip_mjpeg(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """RGB frames after one JPEG generation as FFmpeg's `-f image2 %06d.jpg` dump with default quality makes them.
-
-    One mjpeg encoder over the whole sequence (its rate control adapts frame by frame): 200 kb/s, time base 1/25, yuvj420p,
-    bicubic. The loss the published SyncNet scorers put on every frame before they measure it. Frames must share one size.
-    """
-    import av
-    from av.video.reformatter import Interpolation, VideoReformatter
-
-    scaler, encoder = VideoReformatter(), None
-    for index, rgb in enumerate(frames):
-        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(_check_rgb(rgb, "jpeg_roundtrip_mjpeg")), format="rgb24")
-        if encoder is None:
-            encoder = av.CodecContext.create("mjpeg", "w")
-            encoder.width, encoder.height, encoder.pix_fmt = rgb.shape[1], rgb.shape[0], "yuvj420p"
-            encoder.bit_rate, encoder.time_base, encoder.framerate = 200_000, Fraction(1, 25), Fraction(25)
-            encoder.thread_count = 1
-        image = scaler.reformat(image, format="yuvj420p", interpolation=Interpolation.BICUBIC, threads=1)
-        image.pts, image.time_base = index, Fraction(1, 25)
-        for packet in encoder.encode(image):
-            yield decode_jpeg(bytes(packet))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -52,7 +52,8 @@ class Corpus(Section):
 
     adapter: str
     languages: dict[str, Language]
-    path: str | None = Field(None, description="folder: where index.csv lies")
+    path: str | None = Field(None, description="the index or the data folder; every adapter but synthetic needs it")
+    options: dict[str, Any] = Field({}, description="what one adapter alone understands; docs/corpora.md lists them")
     size: int = Field(256, ge=96, le=1080, description="synthetic: side of the square frame in pixels")
     speakers: Count = 8
     clips_per_speaker: Count = 2
@@ -64,8 +65,8 @@ class Corpus(Section):
         for tag, language in self.languages.items():
             if language.twin_of is not None and language.twin_of not in self.languages:
                 raise ValueError(f"languages.{tag}.twin_of names {language.twin_of!r}, which is not a language of this corpus")
-        if self.adapter == "folder" and not self.path:
-            raise ValueError("adapter folder needs `path`: the folder that holds index.csv")
+        if self.adapter != "synthetic" and not self.path:
+            raise ValueError(f"adapter {self.adapter} needs `path`: its index or the folder of its data")
         return self
 
 
@@ -176,10 +177,12 @@ class WeightsFile(Section):
 
 class Score(Section):
     expert: str | WeightsFile
-    protocol: Literal["syncnet-direct"] = "syncnet-direct"
+    protocol: Annotated[Literal["syncnet-v2-direct", "syncnet-v2-tracked", "syncnet-v2-decoded", "syncnet-v2-whole-frame"],
+                        BeforeValidator(lambda name: "syncnet-v2-direct" if name == "syncnet-direct" else name)] = "syncnet-v2-direct"
     vshift: Count = 15
     min_windows: Count = 20
     expert_valid_margin: float = 0.0
+    ablation_experts: list[str] = Field([], description="other experts of train.experts, which score real video and its control too")
 
 
 class Report(Section):
@@ -230,6 +233,12 @@ class Params(Section):
             wrong.append("train: names of experts and systems must differ, and `controls` is taken")
         if isinstance(self.score.expert, str) and self.score.expert not in self.train.experts:
             wrong.append(f"score.expert: {self.score.expert!r} is not one of train.experts{suggest(self.score.expert, self.train.experts)}")
+        for name in self.score.ablation_experts:
+            if name not in self.train.experts or name == self.score.expert:
+                what = "is what scores already" if name == self.score.expert else f"is not one of train.experts{suggest(name, self.train.experts)}"
+                wrong.append(f"score.ablation_experts: {name!r} {what}")
+        if len(set(self.score.ablation_experts)) < len(self.score.ablation_experts):
+            wrong.append("score.ablation_experts: a name stands there twice")
         if wrong:
             raise ValueError("\n".join(wrong))
         return self

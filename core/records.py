@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 REASONS = {
     "bad_language": "the language tag is not a BCP-47 tag",
     "bad_name": "a name in the index is not safe to use as a file name",
+    "bad_row": "a line or an entry of the index cannot be read",
+    "bad_time": "the start and end that the index gives are not a time range",
+    "bad_box": "the crop box that the index gives is not a box",
+    "bad_url": "the address that the index gives is not one of a web page or file",
+    "duplicate": "the index has it already",
+    "no_match": "one table of the index has it, another that must have it does not",
+    "wrong_hash": "the bytes are not those that the index promises",
     "missing_file": "the index names a file that is not there",
     "beyond_limit": "more clips of this speaker than generate.clips_per_speaker",
     "decode_error": "the media file cannot be decoded",
@@ -59,28 +66,93 @@ class Card:
     citation: str
     provenance: str
     access: str
+    index: str = ""  # what the index is, and where to get it
+    hours: float | None = None  # as its authors count them
+    commercial: bool | None = None  # whether its licence allows commercial use; None: not said, or each owner says
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the bytes of one item come from. A range asks for that stretch of what lies there, and no more.
+
+    kind: "file", `at` is a path below the corpus's media folder; "http", `at` is the address of a media file; "page", `at` is the
+    address of a page with a video in it.
+    """
+
+    kind: str
+    at: str
+    start_s: float | None = None
+    end_s: float | None = None
+    sha256: str | None = None  # of the whole file at `at`, where the index promises one
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A crop: x0, y0, x1, y1 as shares of the frame ("share") or in pixels ("px") of a frame that is `frame_height` pixels high.
+
+    None: the pixels count in the file as its source has it in its best quality.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    unit: str = "share"
+    frame_height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One recording as an index names it. `id` is safe as a file name and unique in its corpus and language."""
+    """One entry of an index that may become a recording. `id` is safe as a file name and unique in its corpus and language.
+
+    video: what it is a stretch of, such as a page's video id; items with the same one are of one recording. start_s, end_s: which
+    stretch, in the video's own time. box: the crop that the index asks for, in the frames of what `source` gives.
+    """
 
     id: str
     corpus: str
     language: str
     speaker: str | None
     kind: str = "real"
-    source: str = ""
+    source: Source | None = None  # None: made here
     extra: dict[str, Any] = field(default_factory=dict)
+    video: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    box: Box | None = None
+
+    @property
+    def where(self) -> str:
+        """The path or address of its source, or its id: what a person looks for."""
+        return self.source.at if self.source else self.id
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds that the index says it lasts, or None."""
+        return None if self.start_s is None or self.end_s is None else self.end_s - self.start_s
+
+    def facts(self) -> dict[str, Any]:
+        """`extra` with what else the index says of it, as plain values: what a recording's row keeps."""
+        said = dict(self.extra)
+        if self.video is not None:
+            said["video"] = self.video
+        if self.start_s is not None and self.end_s is not None:
+            said["start_s"], said["end_s"] = self.start_s, self.end_s
+        if self.box is not None:
+            said["box"], said["box_unit"] = [self.box.x0, self.box.y0, self.box.x1, self.box.y1], self.box.unit
+            if self.box.frame_height is not None:
+                said["box_frame_height"] = self.box.frame_height
+        return said
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One index entry that never became an item."""
+    """One index entry that never became an item; its language is "und" where it cannot be told."""
 
     id: str
     reason: str
     detail: str
+    language: str = "und"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +219,12 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
                ("expert", "string"), ("expert_sha256", "string"), ("finder", "string"), ("loudness_db", "double"),
                ("lse_d", "double"), ("lse_c", "double"), ("offset_frames", "int32"), ("n_windows", "int32"),
                ("mean_dist", "list<double>"), ("ssim", "double"), ("psnr", "double"), ("landmark_distance", "double"),
-               ("opening_correlation", "double"), ("truth_opening_correlation", "double"),
+               ("opening_correlation", "double"), ("truth_opening_correlation", "double"), ("energy_correlation", "double"),
+               *[(name, "double") for name in (
+                   "ssim_mouth", "ssim_frame", "psnr_mouth", "psnr_frame", "lpips", "lpips_mouth", "lpips_frame", "ms_ssim", "cpbd",
+                   "identity_similarity", "lmd", "blink_rate", "head_motion", "jitter", "wer", "cer", "lve", "fdd")],
+               # lips' opening against the real one per viseme of the truth, in eye distances: mean of |.|, and signed, above 0 too open
+               ("viseme_errors", "list<struct<viseme: string, n_frames: int32, error: double, signed: double>>"),
                ("null_reasons", "list<struct<metric: string, reason: string>>")],
     "rejects": [("item_id", "string"), ("corpus", "string"), ("language", "string"), ("speaker", "string"), ("stage", "string"),
                 ("reason", "string"), ("detail", "string")],

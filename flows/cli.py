@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_nights import app as nights
+
 TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Instances (track@synthetic-en), stages (track) or patterns "
                                                      "('score-*'); everything they need comes with them. None: all.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -219,18 +221,42 @@ def params(schema: Annotated[bool, typer.Option("--schema", help="Print the JSON
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface corpora\n\nbabelface corpora synthetic")
-def corpora(name: Annotated[str | None, typer.Argument(help="One adapter.", show_default="all")] = None) -> None:
-    """Show the corpora there are adapters for: languages, licence, terms, consent."""
-    from dataclasses import asdict
+def corpora(name: Annotated[str | None, typer.Argument(help="One adapter.", show_default="all")] = None, as_json: JSON = False) -> None:
+    """Show the corpora there are adapters for: languages, hours, licence, terms, consent, where to get them."""
+    from flows.index import cards
 
-    from corpora.registry import adapters, open_corpus
-
-    for adapter in [name] if name else adapters():
-        card = asdict(open_corpus(adapter).CARD)
-        print(f"{adapter}: {card.pop('title')}")
+    found = cards(name)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for card in found:
+        print(f"{card.pop('name')}: {card.pop('title')}")
         for key, value in card.items():
-            if key != "name" and value:
-                print(f"  {key}: {', '.join(value) if isinstance(value, list | tuple) else value}")
+            if value or value is False:
+                words = ", ".join(value) if isinstance(value, list | tuple) else {True: "yes", False: "no"}.get(value, value)
+                print(f"  {key}: {words}")
+
+
+@app.command(epilog="[b]Examples[/b]\n\nbabelface index multitalk annotations/turkish.json\n\nbabelface index hdtf HDTF_dataset --rejects\n\n"
+                    "babelface index csv clips.csv --language pt-BR --json")
+def index(adapter: Annotated[str, typer.Argument(help="The adapter that reads it; `babelface corpora` lists them.")],
+          path: Annotated[Path, typer.Argument(help="The index, or the folder of the corpus.")],
+          language: Annotated[str | None, typer.Option(metavar="TAG", help="Only this language; where the index says none, what it is in.",
+                                                       show_default="all")] = None,
+          rejects: Annotated[bool, typer.Option("--rejects", help="Name every rejected entry, on standard error.")] = False,
+          as_json: JSON = False) -> None:
+    """Read an index of videos and count what it holds. Fetches nothing."""
+    from core.records import Rejected
+    from flows.index import lines, read, summary
+
+    def told(entries):
+        for entry in entries:
+            if rejects and isinstance(entry, Rejected):
+                print(f"{entry.reason}: {entry.detail}", file=sys.stderr)
+            yield entry
+
+    found = summary(told(read(adapter, path, language)))
+    print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(found)))
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface workspace /tmp/try --set train.systems.speech2vid-en.steps=50\n\n"
@@ -242,6 +268,9 @@ def workspace(dest: Annotated[Path, typer.Argument(help="A folder that is new or
     from flows.workspace import create_workspace, override
 
     print(create_workspace(dest, override(change or []), share_cache=share_cache, root=Path.cwd()))
+
+
+app.add_typer(nights)
 
 
 def main() -> None:

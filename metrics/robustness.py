@@ -55,8 +55,8 @@ def same_length(a: Row, b: Row, metric: str) -> bool:
     return metric != "lse_c" or not is_padded(a.get("protocol")) or a.get("n_windows") == b.get("n_windows")
 
 
-def worse_by(metric: MetricSpec, value: float, reference: float) -> float:
-    """How much worse `value` is than `reference`, in the metric's unit; negative where it is better."""
+def worse_by(metric: MetricSpec, value: Any, reference: Any) -> Any:
+    """How much worse `value` is than `reference`, in the metric's unit; negative where it is better. Floats or arrays."""
     return reference - value if metric.higher_is_better else value - reference
 
 
@@ -203,110 +203,178 @@ class Cell:
 
 
 class Table:
-    """Score rows of one protocol, ready to be asked for values and gaps. Build it with rows that went through `drop_unjudged`."""
+    """Score rows of one protocol, ready to be asked for values and gaps. Build it with rows that went through `drop_unjudged`.
+
+    Rows are grouped once; a metric's values, gaps and leads are worked out once for all rows, as arrays with nan where there are none.
+    """
 
     def __init__(self, rows: Sequence[Row], *, seed: int = 0, resamples: int = 2000, alpha: float = 0.05):
         self.rows = sorted(rows, key=lambda r: r["generated_id"])
         self.seed, self.resamples, self.alpha = seed, resamples, alpha
         self._mixed = lengths_differ(self.rows)  # then LSE-C is compared within clips only, never averaged
-        self._real = _by_track(r for r in self.rows if r["system"] == "real" and r["condition"] == "self")
-        # Reversed, so that of several faces in one clip the first track speaks for it.
-        self._real_clip = {r["clip_id"]: r for r in reversed(self.rows) if r["system"] == "real" and r["condition"] == "self"}
-        self._shuffled = {(r["system"], r["track_id"]): r for r in self.rows if r["condition"] == "shuffled"}
+        self._known: dict[tuple[str, str], np.ndarray] = {}
         self.groups: dict[tuple[str, str, str], list[Row]] = {}
-        for row in self.rows:
-            self.groups.setdefault((row["system"], row["condition"], group_of(row)), []).append(row)
+        index: dict[tuple[str, str, str], list[int]] = {}
+        real: dict[str, int] = {}
+        real_clip: dict[str, int] = {}
+        shuffled: dict[tuple[str, str], int] = {}
+        for i, row in enumerate(self.rows):
+            key = (row["system"], row["condition"], group_of(row))
+            self.groups.setdefault(key, []).append(row)
+            index.setdefault(key, []).append(i)
+            if key[:2] == ("real", "self"):
+                real[row["track_id"]] = i
+                real_clip.setdefault(row["clip_id"], i)  # of several faces in one clip the first track speaks for it
+            elif key[1] == "shuffled":
+                shuffled[row["system"], row["track_id"]] = i
+        self._index = {key: np.array(found) for key, found in index.items()}
+        self._at = {id(row): i for i, row in enumerate(self.rows)}
+        self._reference = np.array(
+            [real_clip.get(r["audio_clip_id"], -1) if r["condition"] in CROSS else real.get(r["track_id"], -1) for r in self.rows], int
+        )
+        self._below = np.array([shuffled.get((r["system"], r["track_id"]), -1) for r in self.rows], int)
+        self._is_real = np.array([(r["system"], r["condition"]) == ("real", "self") for r in self.rows], bool)
+        self._n_windows = np.array([r.get("n_windows") if is_padded(r.get("protocol")) else -1 for r in self.rows], float)
+        self._real_clip = {clip: self.rows[i] for clip, i in real_clip.items()}
+        self._inputs, _ = _codes((r["track_id"], r["audio_clip_id"] or "") for r in self.rows)
+        self._faces, self._face_names = _codes(speaker_of(r) for r in self.rows)
+        self._voices, self._voice_names = _codes(self._voice_of(r) for r in self.rows)
+        self._two_people = np.array([self._voice_names[v] != self._face_names[f] for v, f in zip(self._voices, self._faces, strict=True)], bool)
+        self._sampled = any(len(np.unique(self._inputs[found])) < len(found) for found in self._index.values())
+        self._reason_names = ["not_measured"]
+        self._why: dict[str, dict[int, str]] = {}
+        for i, row in enumerate(self.rows):
+            for note in row.get("null_reasons") or ():
+                self._why.setdefault(note["metric"], {}).setdefault(i, note["reason"])
 
-    def reference(self, row: Row) -> Row | None:
-        """The real video that a row is measured against: of its own clip, or of the clip its sound comes from."""
-        if row["condition"] in CROSS:
-            return self._real_clip.get(row["audio_clip_id"])
-        return self._real.get(row["track_id"])
+    def _all(self, kind: str, metric: str) -> np.ndarray:
+        """float64 (rows,): every row's value, gap or lead of a metric, nan where it has none."""
+        if (kind, metric) not in self._known:
+            self._known[kind, metric] = getattr(self, f"_{kind}")(metric)
+        return self._known[kind, metric]
+
+    def _value(self, metric: str) -> np.ndarray:
+        column = METRICS[metric].column
+        values = np.array([row.get(column) for row in self.rows], np.float64)  # None becomes nan
+        values[~np.isfinite(values)] = np.nan
+        if metric == "offset_within_one":
+            return np.where(np.isnan(values), np.nan, np.abs(values) <= 1)
+        return np.abs(values) if metric == "abs_offset" else values
+
+    def _gap(self, metric: str) -> np.ndarray:
+        spec, values = METRICS[metric], self._all("value", metric)
+        other = np.full(len(values), spec.ideal) if spec.ideal is not None else self._of_others(metric, self._reference)
+        return np.where(self._is_real, np.nan, worse_by(spec, values, other))
+
+    def _lead(self, metric: str) -> np.ndarray:
+        return worse_by(METRICS[metric], self._of_others(metric, self._below), self._all("value", metric))
+
+    def _of_others(self, metric: str, others: np.ndarray) -> np.ndarray:
+        """The values of the rows that each row is measured against; nan where there is none, or none of a length to compare."""
+        values = np.where(others < 0, np.nan, self._all("value", metric)[others])
+        if metric == "lse_c":  # as `same_length` says
+            values[(self._n_windows >= 0) & (self._n_windows != self._n_windows[others])] = np.nan
+        return values
+
+    def where(self, rows: Iterable[Row]) -> np.ndarray:
+        """The places of some of this table's rows in `rows`."""
+        return np.array([self._at[id(row)] for row in rows], int)
 
     def values(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(values, clusters) of rows that have one; several samples of one input count as one clip, with their mean. None at all for
         LSE-C where zero padding makes it depend on lengths that differ."""
-        if metric == "lse_c" and self._mixed:
-            return self.collect(())
-        return self.collect((row, value_of(row, metric)) for row in rows)
+        return self._figure(self.where(rows) if metric != "lse_c" or not self._mixed else np.array([], int), "value", metric)
 
     def gaps(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
-        """(gaps to real video, clusters), clip by clip; clips with no value on either side are left out."""
-        spec = METRICS[metric]
-
-        def gap(row: Row) -> float | None:
-            value = value_of(row, metric)
-            if value is None or (row["system"] == "real" and row["condition"] == "self"):
-                return None
-            if spec.ideal is not None:
-                return worse_by(spec, value, spec.ideal)
-            reference = self.reference(row)
-            real = None if reference is None else value_of(reference, metric)
-            return None if real is None or not same_length(row, reference, metric) else worse_by(spec, value, real)
-
-        return self.collect((row, gap(row)) for row in rows)
+        """(gaps to real video, clusters), clip by clip; clips with no value on either side are left out. A row is measured against the
+        real video of its own clip, or of the clip its sound comes from."""
+        return self._figure(self.where(rows), "gap", metric)
 
     def leads(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(how much better than the same video with shuffled sound, clusters), clip by clip."""
+        return self._figure(self.where(rows), "lead", metric)
 
-        def lead(row: Row) -> float | None:
-            other = self._shuffled.get((row["system"], row["track_id"]))
-            value, below = value_of(row, metric), None if other is None else value_of(other, metric)
-            apart = value is None or below is None or not same_length(row, other, metric)
-            return None if apart else worse_by(METRICS[metric], below, value)
+    def _figure(self, index: np.ndarray, kind: str, metric: str) -> tuple[np.ndarray, list[str]]:
+        values = self._all(kind, metric)[index]
+        return self.gather(index[~np.isnan(values)], values[~np.isnan(values)])
 
-        return self.collect((row, lead(row)) for row in rows)
+    def gather(self, index: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """(values, clusters), one per input, of values of the rows at `index` of one group. Where face and voice are two people, the
+        clusters are those of the fewer: ten faces that all speak with one voice are not ten independent trials, nor are ten voices on
+        one face."""
+        if self._sampled:
+            inputs, first, which = np.unique(self._inputs[index], return_index=True, return_inverse=True)
+            if len(inputs) < len(index):
+                values, index = np.bincount(which, values) / np.bincount(which), index[first]
+        names, codes = self._face_names, self._faces[index]
+        if self._two_people[index].any() and len(np.unique(self._voices[index])) < len(np.unique(codes)):
+            names, codes = self._voice_names, self._voices[index]
+        return values, [names[k] for k in codes.tolist()]
 
     def collect(self, pairs: Iterable[tuple[Row, float | None]]) -> tuple[np.ndarray, list[str]]:
-        """Values and clusters, one per input. Where face and voice are two people, the clusters are those of the fewer: ten faces
-        that all speak with one voice are not ten independent trials, nor are ten voices on one face."""
-        inputs: dict[tuple[str, str], tuple[list[float], Row]] = {}
-        for row, value in pairs:
-            if value is not None:
-                inputs.setdefault((row["track_id"], row["audio_clip_id"] or ""), ([], row))[0].append(value)
-        faces = [speaker_of(row) for _, row in inputs.values()]
-        voices = [self._voice_of(row) for _, row in inputs.values()]
-        means = np.array([v[0] if len(v) == 1 else float(np.mean(v)) for v, _ in inputs.values()])
-        return means, voices if len(set(voices)) < len(set(faces)) else faces
+        """Values and clusters, one per input, of (row of this table, value), as the figures above have them."""
+        known = [(row, value) for row, value in pairs if value is not None]
+        return self.gather(self.where(row for row, _ in known), np.array([value for _, value in known], float))
 
     def _voice_of(self, row: Row) -> str:
         real = self._real_clip.get(row["audio_clip_id"])
         return speaker_of(real) if real is not None else f"clip|{row['audio_clip_id']}"
 
-    def estimate(self, values: np.ndarray, clusters: list[str], *names: str) -> Estimate:
-        """Mean and clustered interval of some values; the resampling is seeded by the figure's name."""
-        return mean_interval(values, clusters, seed_of(self.seed, *names), n_resamples=self.resamples, level=1 - self.alpha)
+    def estimate(self, values: np.ndarray, clusters: list[str]) -> Estimate:
+        """Mean and clustered interval of some values. All figures with one number of clusters flip the same draws."""
+        return mean_interval(values, clusters, seed_of(self.seed, "flips"), n_resamples=self.resamples, level=1 - self.alpha)
 
     def cell(self, system: str, condition: str, language: str, metric: str) -> Cell:
         """One figure with all that must stand beside it."""
-        rows = self.groups[system, condition, language]
-        name = (system, condition, language, metric)
-        nulls: dict[str, int] = {}
-        for row in rows:
-            apart = metric == "lse_c" and self._mixed
-            if value_of(row, metric) is None or apart:
-                reason = null_reason(row, metric) if value_of(row, metric) is None else LENGTHS_DIFFER
-                nulls[reason] = nulls.get(reason, 0) + 1
-        gap = self.gaps(rows, metric)
-        lead = self.leads(rows, metric) if condition == "self" else (np.array([]), [])
-        trained = rows[0].get("training_languages") or []
+        index = self._index[system, condition, language]
+        apart = metric == "lse_c" and self._mixed
+        missing = index[np.isnan(self._all("value", metric)[index])]
+        codes, counts = np.unique(self._all("reason", metric)[missing].astype(int), return_counts=True)
+        nulls = {self._reason_names[k]: n for k, n in zip(codes.tolist(), counts.tolist(), strict=True)}
+        if apart and len(missing) < len(index):
+            nulls[LENGTHS_DIFFER] = nulls.get(LENGTHS_DIFFER, 0) + len(index) - len(missing)
+        value = self._figure(index[:0] if apart else index, "value", metric)
+        gap = self._figure(index, "gap", metric)
+        lead = self._figure(index if condition == "self" else index[:0], "lead", metric)
+        trained = self.groups[system, condition, language][0].get("training_languages") or []
         return Cell(
             system,
             condition,
             language,
             metric,
             (language in trained) if trained else None,
-            self.estimate(*self.values(rows, metric), "value", *name),
-            self.estimate(*gap, "gap", *name) if len(gap[0]) else None,
-            self.estimate(*lead, "lead", *name) if len(lead[0]) else None,
+            self.estimate(*value),
+            self.estimate(*gap) if len(gap[0]) else None,
+            self.estimate(*lead) if len(lead[0]) else None,
             dict(sorted(nulls.items())),
         )
 
+    def _reason(self, metric: str) -> np.ndarray:
+        """float64 (rows,): the number in `_reason_names` of why each row has no value, as `null_reason` says."""
+        out = np.zeros(len(self.rows))
+        for name in (metric, METRICS[metric].column):
+            for i, reason in self._why.get(name, {}).items():
+                if reason not in self._reason_names:
+                    self._reason_names.append(reason)
+                out[i] = self._reason_names.index(reason)
+        return out
+
     def cells(self) -> list[Cell]:
         """Every figure there is, sorted by system, condition, language, metric; metrics no row ever has are left out."""
-        names = [m for m in METRICS if any(value_of(r, m) is not None or _judged_null(r, m) for r in self.rows)]
+        names = self.metrics()
         return [self.cell(*key, metric) for key in sorted(self.groups) for metric in names]
 
+    def metrics(self) -> list[str]:
+        """The metrics that some row has, or would have if the expert were valid there."""
 
-def _judged_null(row: Row, metric: str) -> bool:
-    return METRICS[metric].judged and null_reason(row, metric) == NOT_VALID
+        def unjudged(metric: str) -> bool:
+            return METRICS[metric].judged and NOT_VALID in self._why.get(METRICS[metric].column, {}).values()
+
+        return [m for m in METRICS if not np.isnan(self._all("value", m)).all() or unjudged(m)]
+
+
+def _codes(keys: Iterable[Any]) -> tuple[np.ndarray, list[Any]]:
+    """(a number for each key, the keys by number)."""
+    numbers: dict[Any, int] = {}
+    codes = np.array([numbers.setdefault(key, len(numbers)) for key in keys], int)
+    return codes, list(numbers)

@@ -55,25 +55,26 @@ def by_cluster(values: Values, clusters: Sequence[Hashable]) -> Clusters:
     """Values gathered by cluster; raises ValueError for other lengths, an infinite value, or a cluster id of None."""
     if len(values) != len(clusters):
         raise ValueError(f"{len(values)} values but {len(clusters)} cluster ids")
-    groups: dict[str, list[float]] = {}
-    n_missing = 0
-    for value, cluster in zip(values, clusters):
-        if cluster is None:
-            raise ValueError("a cluster id is None: give an unknown speaker the id of its recording")
-        if value is None or math.isnan(value):
-            n_missing += 1
-        elif math.isinf(value):
-            raise ValueError(f"a value of cluster {cluster!r} is infinite")
-        else:
-            groups.setdefault(str(cluster), []).append(float(value))
-    names = tuple(sorted(groups))
+    given = dict.fromkeys(clusters)
+    if None in given:
+        raise ValueError("a cluster id is None: give an unknown speaker the id of its recording")
+    codes: dict[str, int] = {}
+    code_of = {c: codes.setdefault(str(c), len(codes)) for c in given}
+    numbers = np.array(values, dtype=np.float64)  # None becomes nan
+    which = np.fromiter(map(code_of.__getitem__, clusters), np.int64, len(clusters))
+    if np.isinf(numbers).any():
+        wrong = next(c for v, c in zip(numbers, clusters) if math.isinf(v))
+        raise ValueError(f"a value of cluster {wrong!r} is infinite")
+    known = ~np.isnan(numbers)
+    order = np.argsort(which[known], kind="stable")
+    counts = np.bincount(which[known], minlength=len(codes))
+    ends = np.cumsum(counts).tolist()
+    ordered = numbers[known][order].tolist()
     # fsum rounds once, so the order of the rows cannot change a bit
-    return Clusters(
-        names,
-        np.array([len(groups[n]) for n in names], dtype=np.float64),
-        np.array([math.fsum(groups[n]) for n in names], dtype=np.float64),
-        n_missing,
-    )
+    sums = [math.fsum(ordered[e - n : e]) for e, n in zip(ends, counts.tolist())]
+    names = sorted(name for name, k in codes.items() if counts[k])
+    at = [codes[name] for name in names]
+    return Clusters(tuple(names), counts[at].astype(np.float64), np.array(sums, np.float64)[at], int((~known).sum()))
 
 
 def mean_interval(
@@ -170,7 +171,14 @@ def flip_choices(n_groups: int, seed: int, n_resamples: int) -> np.ndarray:
     none, while 2^G is at most 2^14; else n_resamples draws. The same G and seed give the same choices."""
     if 2**n_groups <= MAX_EXACT:
         return _all_flips(n_groups)
-    return np.random.default_rng(seed).integers(0, 2, size=(n_resamples, n_groups)).astype(np.float64)
+    return _drawn_flips(n_groups, seed, n_resamples)
+
+
+@lru_cache(maxsize=32)
+def _drawn_flips(n_groups: int, seed: int, n_resamples: int) -> np.ndarray:
+    chosen = np.random.default_rng(seed).integers(0, 2, size=(n_resamples, n_groups)).astype(np.float64)
+    chosen.setflags(write=False)
+    return chosen
 
 
 @lru_cache(maxsize=16)
@@ -254,6 +262,7 @@ def cluster_permutation(
     return float(exchange_p(deviations[None], counts, in_a, chosen, exact)[0])
 
 
+@lru_cache(maxsize=8)
 def exchange_choices(n_all: int, size: int, seed: int, n_resamples: int) -> tuple[np.ndarray, bool]:
     """(choices of `size` of n_all clusters, float64 (B, n_all) of 0 and 1; whether they are all that exist, else drawn)."""
     exact = math.comb(n_all, size) <= MAX_EXACT
@@ -263,6 +272,7 @@ def exchange_choices(n_all: int, size: int, seed: int, n_resamples: int) -> tupl
         picks = np.argsort(np.random.default_rng(seed).random((n_resamples, n_all)), axis=1)[:, :size]
     chosen = np.zeros((len(picks), n_all))
     np.put_along_axis(chosen, picks, 1.0, axis=1)
+    chosen.setflags(write=False)
     return chosen, exact
 
 

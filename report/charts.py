@@ -79,7 +79,7 @@ def forest_strip(scale: Scale, points: Sequence[tuple[int, dict[str, Any]]], lab
         y = 10 + 16 * i
         css = f"s{series % 6}"
         if estimate["low"] is not None and estimate["high"] is not None:
-            # A bootstrap-t interval may reach far beyond the marks: it is cut at the strip's end, the table has its numbers.
+            # An interval may reach far beyond the marks: it is cut at the strip's end, the table has its numbers.
             low, high = (min(max(scale.at(estimate[k]), 0.5), 99.5) for k in ("low", "high"))
             parts.append(f'<line class="whisker {css}" x1="{low:.2f}%" x2="{high:.2f}%" y1="{y}" y2="{y}"/>')
         hollow = " hollow" if estimate["low"] is None else ""
@@ -157,3 +157,69 @@ def thinned(xs: Sequence[float], ys: Sequence[float], most: int = 160) -> tuple[
     size = math.ceil(len(xs) / most)
     cut = [(xs[i : i + size], ys[i : i + size]) for i in range(0, len(xs), size)]
     return [sum(x) / len(x) for x, _ in cut], [sum(y) / len(y) for _, y in cut]
+
+
+def scatter(
+    points: Sequence[dict[str, Any]],
+    lines: Sequence[dict[str, Any]],
+    *,
+    title: str,
+    x_title: str,
+    y_title: str,
+    names: bool,
+    width: int = 340,
+    height: int = 250,
+    y_span: tuple[float, float] | None = None,
+) -> Markup:
+    """A scatter over distances from 0 on. points: {x, y, low, high, series, name, label}; lines: {slope, intercept, series, sure}.
+
+    Points of one place are set side by side, so that ten languages of other families stay ten marks. names: print each point's name.
+    """
+    left, right, top, bottom = 46, 16, 10, 36
+    far = nice_ticks(0.0, max([p["x"] for p in points] + [0.1]), 4)
+    known = [p["y"] for p in points]
+    ticks = nice_ticks(*(y_span or (min(known + [0.0]), max(known + [0.0]))), 6)
+    inner = width - left - right - 24
+
+    def px(x: float) -> float:
+        return left + 12 + inner * x / far[-1]
+
+    def py(y: float) -> float:
+        return height - bottom - (height - top - bottom) * (min(max(y, ticks[0]), ticks[-1]) - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = [
+        f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+        f'<text x="{left - 6}" y="{py(t) + 3.5:.1f}" text-anchor="end">{tick_text(t)}</text>'
+        for t in ticks
+    ]
+    parts.append(f'<line class="zero" x1="{left}" x2="{width - right}" y1="{py(0):.1f}" y2="{py(0):.1f}"/>')
+    parts += [f'<text x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{tick_text(t)}</text>' for t in far]
+    parts.append(
+        f'<text class="axis-title" x="{(left + width - right) / 2:.1f}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="axis-title" transform="translate(11 {(height - bottom + top) / 2:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y_title)}</text>"
+    )
+    end = max([p["x"] for p in points] + [0.0])
+    for line in lines:
+        css = f"s{line['series'] % 6}{'' if line['sure'] else ' unsure'}"
+        parts.append(
+            f'<path class="line {css}" d="M{px(0):.1f} {py(line["intercept"]):.1f}L{px(end):.1f} '
+            f'{py(line["intercept"] + line["slope"] * end):.1f}"/>'
+        )
+    here: dict[int, list[dict[str, Any]]] = {}
+    for p in points:
+        here.setdefault(round(px(p["x"]) / 6), []).append(p)
+    for crowd in here.values():
+        crowd.sort(key=lambda p: (p["name"], p["series"]))
+        step = min(8.0, 84 / len(crowd))
+        half = (len(crowd) - 1) / 2 * step
+        middle = min(max(px(crowd[0]["x"]), left + 6 + half), width - 6 - half)
+        for k, p in enumerate(crowd):
+            x = middle - half + k * step
+            css = f"s{p['series'] % 6}"
+            whole = p["low"] is not None and p["high"] is not None
+            whisker = f'<line class="whisker {css}" x1="{x:.1f}" x2="{x:.1f}" y1="{py(p["low"]):.1f}" y2="{py(p["high"]):.1f}"/>' if whole else ""
+            dot = mark(SHAPES[p["series"] % len(SHAPES)], f"{x:.1f}", py(p["y"]), 7.5, f"mark {css}{'' if whole else ' hollow'}")
+            name = f'<text class="tiny" x="{x + 6:.1f}" y="{py(p["y"]) - 5:.1f}">{escape(p["name"])}</text>' if names else ""
+            parts.append(f"<g><title>{escape(p['label'])}</title>{whisker}{dot}{name}</g>")
+    return Markup(f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from metrics.planted import found, lag_curves, languages_of, real_leads, test_unseen, twin_comparisons
 from metrics.robustness import (
     METRICS,
-    Cell,
     Row,
     Table,
     drop_unjudged,
@@ -23,7 +22,9 @@ from metrics.robustness import (
     speaker_of,
     value_of,
 )
+from metrics.visemes import viseme_cells
 from report.plain import plain
+from report.robust import expert_bias, robustness
 
 CONTROLS = ("real", "still")
 
@@ -38,24 +39,34 @@ def scores_document(
     resamples: int,
     alpha: float,
     gallery_per_language: int,
+    sounds: Mapping[str, Any] | None = None,
+    bias_rows: Mapping[str, Sequence[Row]] | None = None,
+    experts: Mapping[str, Sequence[str]] | None = None,
+    expert: str = "this report's expert",
 ) -> dict[str, Any]:
     """All that the score rows say. Raises metrics.robustness.MixedProtocols for rows of more than one protocol.
 
     rows: dicts of the `scores` table, each with `source`: the score instance it came from.
     twins: (corpus, planted language) -> its model.
     pinned: whether the expert is the public one whose hash is pinned, so that its figures may be called LSE-D and LSE-C.
+    sounds: language -> metrics.languages.sound_counts, where a corpus knows them.
+    bias_rows: other expert -> its score rows of real video and its control. experts: expert -> the languages it learnt. expert: the
+    name of the one whose scores `rows` have.
     """
     protocol = one_protocol(rows)
+    bias_rows = {name: label_corpora(some, {}, reference=rows)[0] for name, some in (bias_rows or {}).items()}
     rows, twins = label_corpora(rows, twins)
     validity = expert_validity(rows, margin)
     table = Table(drop_unjudged(rows, validity), seed=seed, resamples=resamples, alpha=alpha)
     cells = table.cells()
     test_unseen(table, cells)
     twin = twin_comparisons(table, twins, real_leads(rows))
+    bias = expert_bias(rows, bias_rows, experts or {}, name=expert, pinned=pinned, margin=margin, seed=seed, resamples=resamples, alpha=alpha)
     return plain(
         {
             "protocol": {**protocol, "pinned": pinned},
             "alpha": alpha,
+            "resamples": resamples,
             "margin": margin,
             "metrics": [
                 {
@@ -75,6 +86,9 @@ def scores_document(
             "systems": systems_of(table),
             "validity": [validity[tag] for tag in sorted(validity)],
             "cells": cells,
+            "robustness": robustness(table, sorted(twins), sounds or {}),
+            "visemes": viseme_cells(table, sorted(twins)),
+            "bias": bias,
             "twins": {"languages": sorted(twins), "comparisons": twin, "found": found(twin, alpha)},
             "lag": lag_curves(table),
             "gallery": gallery(table, gallery_per_language, seed),
@@ -82,9 +96,12 @@ def scores_document(
     )
 
 
-def label_corpora(rows: Sequence[Row], twins: dict[tuple[str, str], str]) -> tuple[list[Row], dict[str, str]]:
-    """(rows, twins by label): languages become `corpus/language` where there is more than one corpus, so that none are mixed."""
-    if len({r["corpus"] for r in rows}) <= 1:
+def label_corpora(
+    rows: Sequence[Row], twins: dict[tuple[str, str], str], reference: Sequence[Row] | None = None
+) -> tuple[list[Row], dict[str, str]]:
+    """(rows, twins by label): languages become `corpus/language` where there is more than one corpus (in `reference`, if given), so that
+    none are mixed."""
+    if len({r["corpus"] for r in (rows if reference is None else reference)}) <= 1:
         return list(rows), {tag: model for (_, tag), model in twins.items()}
     of_clip = {r["clip_id"]: r["corpus"] for r in rows}
     out = []
@@ -188,51 +205,3 @@ def summary(document: dict[str, Any]) -> dict[str, Any]:
         out.setdefault(name, {}).setdefault(cell["language"], {})[cell["metric"]] = leaf
     out["planted"] = {tag: {"found": int(tag in document["twins"]["found"])} for tag in document["twins"]["languages"]}
     return out
-
-
-def gap_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of gap.csv: one per system, condition, language and metric that has a gap to real video."""
-    return [
-        {
-            "system": c["system"],
-            "condition": c["condition"],
-            "language": c["language"],
-            "metric": c["metric"],
-            "gap": c["gap"]["mean"],
-            **{k: c["gap"][k] for k in ("low", "high", "n_clips", "n_speakers", "reason")},
-        }
-        for c in document["cells"]
-        if c["gap"] is not None
-    ]
-
-
-def matrix_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of matrix.csv: what a system trained on, what it was tested on, and how large its gap is there."""
-    trained = {s["name"]: "+".join(s["training_languages"]) for s in document["systems"] if not s["control"]}
-    return [
-        {
-            "system": c["system"],
-            "trained_on": trained[c["system"]],
-            "tested_on": c["language"],
-            "metric": c["metric"],
-            "gap": c["gap"]["mean"],
-            "n_clips": c["gap"]["n_clips"],
-            "n_speakers": c["gap"]["n_speakers"],
-        }
-        for c in document["cells"]
-        if c["system"] in trained and c["condition"] == "self" and c["gap"] is not None
-    ]
-
-
-def lag_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of lag.csv: mean distance between sound and mouth at every lag."""
-    return [
-        {"system": c["system"], "condition": c["condition"], "language": c["language"], "lag_frames": lag, "distance": d}
-        for c in document["lag"]
-        for lag, d in zip(c["lags_frames"], c["distance"], strict=True)
-    ]
-
-
-def named(cells: list[dict[str, Any]] | list[Cell]) -> dict[tuple[str, str, str, str], Any]:
-    """Cells by (system, condition, language, metric)."""
-    return {(c["system"], c["condition"], c["language"], c["metric"]): c for c in cells}

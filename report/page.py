@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from report import charts, text
+from report import charts, findings, text
 from report.funnel import DATA_STAGES, TEST_STAGES, by_language
+from report.pictures import across
+from report.tables import file_names
 
 HERE = Path(__file__).parent
 STATIC = ("report.css", "report.js")
@@ -42,6 +44,7 @@ def environment() -> Any:
         "counted": text.counted,
         "p": text.p_text,
         "because": text.reason_text,
+        "percent": text.percent,
         "measure": text.measure_text,
         "slug": slug,
     }
@@ -84,7 +87,7 @@ def context(document: dict[str, Any]) -> dict[str, Any]:
         "languages": languages,
         "metrics": {m["name"]: m for m in document["metrics"]},
         "cells": cells,
-        "findings": text.findings(document, rows),
+        "findings": findings.findings(document, rows),
         "matrices": {m["name"]: matrix(document, systems, cells, m["name"]) for m in document["metrics"]},
         "forests": {m["name"]: forest(document, systems, series, cells, m) for m in document["metrics"]},
         "best": best_of(document),
@@ -94,6 +97,8 @@ def context(document: dict[str, Any]) -> dict[str, Any]:
         "curves": [loss_chart(entry) for entry in document["training"]],
         "cards": [card_facts(entry) for entry in document["training"]],
         "splits": split_table(document["splits"]),
+        "files": file_names(document),
+        **across(document, series),
     }
 
 

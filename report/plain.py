@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
@@ -18,14 +18,14 @@ def rounded(value: float, digits: int = 6) -> float | None:
 
 def plain(value: Any) -> Any:
     """The value as dicts, lists, strings, ints and rounded floats, ready for JSON."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
-    if value is None or isinstance(value, str | bool | int):
-        return value
     if hasattr(value, "item"):  # numpy scalars
         return plain(value.item())
     return rounded(value)
@@ -36,5 +36,5 @@ def csv_text(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in map(plain, rows))
+    writer.writerows({k: "" if v is None else rounded(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 MINUS = "\u2212"
@@ -25,6 +24,17 @@ REASON_WORDS = {
     "no_truth": "no rendered truth",
     "no_scores": "no scores",
     "not_measured": "not measured here",
+    "too_few_languages": "fewer than four languages have a gap and a distance",
+    "no_spread_of_distances": "all languages lie equally far away",
+    "unknown_language": "the language is not in the table",
+    "unknown_training": "nobody said what the system was trained on",
+    "no_seen_language": "no language that the system trained on was tested",
+    "no_unseen_language": "the system trained on every language tested",
+    "no_floor": "there is no control to measure against",
+    "floor_not_below_real": "the control is as good as real video by this metric, so that nothing can be kept or lost",
+    "no_skill_in_seen_languages": "the system is not shown to be better than the control in its own languages",
+    "not_defined": "not defined for these figures",
+    "one_language": "only one language was tested",
     "no_real_and_shuffled_pairs": "no clip has both a real and a shuffled score",
 }
 
@@ -49,6 +59,11 @@ def interval(estimate: dict[str, Any] | None, digits: int = 3) -> str:
 def counted(n: int, one: str, many: str | None = None) -> str:
     """`1 clip`, `2 clips`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}".replace(",", "\u202f")
+
+
+def percent(share: float | None) -> str:
+    """`83 %`; a dash for None."""
+    return "\u2013" if share is None else f"{round(100 * share)}\u202f%".replace("-", MINUS)
 
 
 def p_text(p: float | None) -> str:
@@ -81,156 +96,7 @@ def headline_metric(document: dict[str, Any]) -> str:
     valid = sum(v["valid"] for v in document["validity"])
     names = [m["name"] for m in document["metrics"]]
     judged = {m["name"]: m["judged"] for m in document["metrics"]}
-    has = {c["metric"] for c in document["cells"] if c["value"]["mean"] is not None}
     made = any(not s["control"] for s in document["systems"])
     order = names if valid * 2 >= max(len(document["validity"]), 1) or (valid and not made) else sorted(names, key=lambda n: judged[n])
-    return next((n for n in order if n in has), names[0] if names else "")
-
-
-def findings(document: dict[str, Any], funnel_rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The findings in plain language, each {level, text, link}: level is `fact`, `claim`, `warning` or `no-claim`."""
-    systems = [s for s in document["systems"] if not s["control"]]
-    return [
-        *_expert(document),
-        *(f for s in systems for f in _system(document, s)),
-        *_scope(document, systems),
-        *_twins(document),
-        *_funnel(document, funnel_rows),
-    ]
-
-
-def _finding(level: str, text: str, link: str) -> dict[str, str]:
-    return {"level": level, "text": text, "link": link}
-
-
-def _expert(document: dict[str, Any]) -> list[dict[str, str]]:
-    good = [v["language"] for v in document["validity"] if v["valid"]]
-    bad = [v["language"] for v in document["validity"] if not v["valid"]]
-    if not good:
-        return [
-            _finding(
-                "warning",
-                f"The sync expert can judge none of the {counted(len(bad), 'language')}: it does not rank real sound above "
-                "shuffled sound. All its scores are left out.",
-                "#expert",
-            )
-        ]
-    text = f"The sync expert ranks real sound above shuffled sound in {len(good)} of {counted(len(good) + len(bad), 'language')}."
-    if bad:
-        text += f" Not in {listed(bad)}: its scores are left out there."
-    return [_finding("warning" if bad else "fact", text, "#expert")]
-
-
-def _system(document: dict[str, Any], system: dict[str, Any]) -> list[dict[str, str]]:
-    metric = next(m for m in document["metrics"] if m["name"] == headline_metric(document))
-    cells = [
-        c
-        for c in document["cells"]
-        if c["system"] == system["name"]
-        and c["condition"] == "self"
-        and c["metric"] == metric["name"]
-        and c["gap"] is not None
-        and c["gap"]["mean"] is not None
-    ]
-    name, digits = system["name"], metric["digits"]
-    if not cells:
-        return [_finding("no-claim", f"{name} has no {metric['label']} that could be compared with real video.", "#numbers")]
-    if all(c["gap"]["low"] is None for c in cells):
-        most = max(c["gap"]["n_speakers"] for c in cells)
-        return [
-            _finding(
-                "no-claim",
-                f"{name}: no claim about languages. The largest language has {counted(most, 'speaker')} in the test, and below "
-                "six there is no interval (too_few_speakers). The figures are shown as they are.",
-                "#gaps",
-            )
-        ]
-    sure = [c for c in cells if c["gap"]["low"] is not None]
-    worse = [c for c in sure if c["gap"]["low"] > 0]
-    top = max(sure, key=lambda c: c["gap"]["mean"])
-    text = (
-        f"{name} falls short of real video in {metric['label']} in {len(worse)} of "
-        f"{counted(len(sure), 'language')} with an interval; "
-        f"most in {top['language']}: {number(top['gap']['mean'], digits)} {interval(top['gap'], digits)}, "
-        f"{counted(top['gap']['n_clips'], 'clip')} of {counted(top['gap']['n_speakers'], 'speaker')}."
-    )
-    out = [_finding("claim", text, "#gaps")]
-    tested = [c for c in cells if c["p_unseen_holm"] is not None]
-    if tested:
-        base = [c["gap"]["mean"] for c in cells if c["seen"]]
-        wrong = [
-            c["language"]
-            for c in tested
-            if c["p_unseen_holm"] <= document["alpha"] and base and c["gap"]["mean"] > sum(base) / len(base)
-        ]
-        text = (
-            f"{name} is worse in {listed(wrong)} than in the languages it was trained on"
-            if wrong
-            else (f"{name} is not shown to be worse in any language it was not trained on")
-        )
-        out.append(
-            _finding("claim" if wrong else "fact", f"{text} (Holm over {len(tested)}, level {document['alpha']:g}).", "#matrix")
-        )
-    return out
-
-
-def _scope(document: dict[str, Any], systems: list[dict[str, Any]]) -> list[dict[str, str]]:
-    if systems:
-        return []
-    return [_finding("fact", "No system was scored: this report shows real video and its controls only.", "#controls")]
-
-
-def _twins(document: dict[str, Any]) -> list[dict[str, str]]:
-    out = []
-    for tag in document["twins"]["languages"]:
-        own = [c for c in document["twins"]["comparisons"] if c["language"] == tag]
-        if not own or all(c["p"] is None for c in own):
-            reasons = sorted({c["reason"] for c in own if c["reason"]}) or ["no_scores"]
-            out.append(_finding("no-claim", f"Planted language {tag}: no claim ({', '.join(reasons)}).", "#planted"))
-        elif tag in document["twins"]["found"]:
-            best = min(
-                (c for c in own if c["p_holm"] is not None and (c["worse_by"] or 0) > 0),
-                key=lambda c: c["p_holm"],
-            )
-            label = next((m["label"] for m in document["metrics"] if m["name"] == best["metric"]), measure_text(best["metric"]))
-            out.append(
-                _finding(
-                    "claim",
-                    f"Planted language {tag} stands apart from {own[0]['against']}: {label} of {best['system']} is worse by "
-                    f"{number(best['worse_by'])} (p {p_text(best['p_holm'])} after Holm).",
-                    "#planted",
-                )
-            )
-        else:
-            out.append(
-                _finding(
-                    "fact",
-                    f"Planted language {tag} does not differ from {own[0]['against']} in any of "
-                    f"{counted(sum(c['p'] is not None for c in own), 'comparison')}.",
-                    "#planted",
-                )
-            )
-    return out
-
-
-def _funnel(document: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    if not rows:
-        return []
-    first = sum(r["in"] for r in rows if r["stage"] == "download")
-    scored = sum(r["kept"] for r in rows if r["stage"] == "score")
-    lost = Counter()
-    for row in rows:
-        lost.update(row["rejected"])
-    text = f"{counted(first, 'recording')} went in; {counted(scored, 'video')} were scored."
-    if lost:
-        reason, n = sorted(lost.items(), key=lambda kv: (-kv[1], kv[0]))[0]
-        text += f" {counted(sum(lost.values()), 'item')} were rejected, most often because: {reason.replace('_', ' ')} ({n})."
-    else:
-        text += " Nothing was rejected."
-    if not document["funnel"]["adds_up"]:
-        return [
-            _finding(
-                "warning", f"{text} {counted(document['funnel']['unaccounted'], 'item')} cannot be accounted for.", "#funnel"
-            )
-        ]
-    return [_finding("fact", f"{text} Every item is accounted for.", "#funnel")]
+    has = (n for n in order if any(c["metric"] == n and c["value"]["mean"] is not None for c in document["cells"]))
+    return next(has, names[0] if names else "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     from core.weights import known_name
     from metrics.robustness import MixedProtocols
     from report import document as doc
+    from report import tables
     from report.funnel import FunnelError, funnel
     from report.plain import csv_text, plain
 
@@ -35,16 +38,21 @@ def main(instance: str, params: Params) -> dict[str, Any]:
         if language.twin_of
     }
     try:
-        document = doc.scores_document(
-            rows,
-            twins=twins,
-            margin=params.score.expert_valid_margin,
-            seed=params.report.seed,
-            resamples=params.report.bootstrap,
-            pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2",
-            alpha=params.report.alpha,
-            gallery_per_language=params.report.gallery_per_language,
-        )
+        with no_collector():
+            document = doc.scores_document(
+                rows,
+                twins=twins,
+                margin=params.score.expert_valid_margin,
+                seed=params.report.seed,
+                resamples=params.report.bootstrap,
+                pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2",
+                alpha=params.report.alpha,
+                gallery_per_language=params.report.gallery_per_language,
+                sounds=sounds(params),
+                bias_rows={name: read_rows(out_folder("bias", name), "scores") for name in params.score.ablation_experts},
+                experts={name: params.training_languages(entry) for name, entry in params.train.experts.items()},
+                expert=params.score.expert if isinstance(params.score.expert, str) else "the expert of this report",
+            )
         document["funnel"] = funnel(all_stats(params))
     except (MixedProtocols, FunnelError) as error:
         raise UserError(str(error)) from None
@@ -76,11 +84,11 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     for name, table, columns in (
         (
             "gap",
-            doc.gap_rows(document),
+            tables.gap_rows(document),
             ("system", "condition", "language", "metric", "gap", "low", "high", "n_clips", "n_speakers", "reason"),
         ),
-        ("matrix", doc.matrix_rows(document), ("system", "trained_on", "tested_on", "metric", "gap", "n_clips", "n_speakers")),
-        ("lag", doc.lag_rows(document), ("system", "condition", "language", "lag_frames", "distance")),
+        ("matrix", tables.matrix_rows(document), ("system", "trained_on", "tested_on", "metric", "gap", "n_clips", "n_speakers")),
+        ("lag", tables.lag_rows(document), ("system", "condition", "language", "lag_frames", "distance")),
         ("losses", losses, ("model", "curve", "step", "value")),
     ):
         write_bytes(RESULTS / "plots" / f"{name}.csv", csv_text(table, columns).encode())
@@ -94,7 +102,39 @@ def score_names(params: Params) -> list[str]:
 
 def score_rows(params: Params) -> list[dict[str, Any]]:
     """The rows of all score instances, each with `source`, the instance it came from."""
+    with no_collector():
+        return _score_rows(params)
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Python's search for cycles held off: over millions of plain values it finds none, and takes longer than reading them."""
+    import gc
+
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _score_rows(params: Params) -> list[dict[str, Any]]:
     return [{**row, "source": name} for name in score_names(params) for row in read_rows(out_folder("score", name), "scores")]
+
+
+def sounds(params: Params) -> dict[str, Any]:
+    """language -> how often each phoneme is said and how long each viseme is shown (metrics.languages.sound_counts), over all
+    recordings whose corpus knows; planted languages are left out."""
+    from metrics.languages import sound_counts
+
+    found: dict[str, list[Any]] = {}
+    for one in params.instances():
+        folder = out_folder("download", one.name)
+        if not one.planted and (folder / "truth").is_dir():
+            found.setdefault(one.language, []).extend(r["phonemes"] for r in read_rows(folder, "truth", ["phonemes"]))
+    return {tag: sound_counts(recordings) for tag, recordings in sorted(found.items())}
 
 
 def all_stats(params: Params) -> list[dict[str, Any]]:
@@ -146,17 +186,8 @@ def provenance(params: Params) -> dict[str, Any]:
 
     Only what the stages themselves recorded: a digest of all params would go stale with a knob that nobody here reads.
     """
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     from core.digest import digest_of
 
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
     stages = []
     for stage, instance in every_instance(params):
         path = out_folder(stage, instance) / "fingerprint.json"
@@ -172,14 +203,29 @@ def provenance(params: Params) -> dict[str, Any]:
                     "weights": mark.get("weights") or {},
                 }
             )
-    return {"python": platform.python_version(), "packages": versions, "stages": stages}
+    return {**versions(), "stages": stages}
+
+
+def versions() -> dict[str, Any]:
+    """The versions of Python and of the packages that figures depend on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return {"python": platform.python_version(), "packages": found}
 
 
 def every_instance(params: Params) -> list[tuple[str, str]]:
     """(stage, instance) of everything that comes before: from params, since folders of languages long gone may lie about."""
     data = [(stage, i.name) for stage in ("download", "segment", "track", "crop", "features") for i in params.instances()]
     train = [("train", name) for name in sorted((*params.train.experts, *params.train.systems))]
-    return [*data, ("split", "all"), *train, *((stage, name) for stage in ("generate", "score") for name in score_names(params))]
+    scores = [(stage, name) for stage in ("generate", "score") for name in score_names(params)]
+    return [*data, ("split", "all"), *train, *scores, *(("bias", name) for name in params.score.ablation_experts)]
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from core.digest import digest_file, digest_of
 from core.executor import Work, run_stage
 from core.params import Params
 from core.records import Item, Reject, cluster_of
-from core.stage import run_cli, seal
+from core.stage import UserError, run_cli, seal
 
 # They decide which items there are, not what one item holds: its digest does.
-SELECTS = ("languages", "speakers", "clips_per_speaker", "path")
+SELECTS = ("languages", "speakers", "clips_per_speaker", "path", "options")
 
 
 def main(instance: str, params: Params) -> dict[str, Any]:
@@ -29,24 +29,46 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     who = params.instance(instance)
     corpus = params.corpora[who.corpus]
     adapter = open_corpus(corpus.adapter)
-    config = corpus.model_dump(mode="json") | {
-        "name": who.corpus, "languages": {t: entry.model_dump(mode="json", exclude_defaults=True) for t, entry in corpus.languages.items()}}
+    spoken = {tag: entry.model_dump(mode="json", exclude_defaults=True) for tag, entry in corpus.languages.items()}
+    config = corpus.model_dump(mode="json") | {"name": who.corpus, "languages": spoken}
     items, refused = adapter.items(config, who.language)
     files = adapter.sources(config, who.language) if hasattr(adapter, "sources") else []
+    remote = next((item for item in items if item.source and item.source.kind != "file"), None)
+    if remote is not None:
+        raise UserError(f"{remote.id} lies at {remote.where}, and nothing here fetches from the network: get the files yourself and "
+                        f"set corpora.{who.corpus}.options.media to their folder; a file is called after its item or its video")
+    work = plan(items, config, who.corpus, who.language)
+    known = {"corpus": who.corpus, "language": who.language, "speaker": None}
+    rejected = [({"item_id": r.id} | known, r.reason, r.detail) for r in refused]
+    language = corpus.languages[who.language].model_dump(mode="json", exclude=set(SELECTS))
+    fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language}
+    mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
+    given = {"adapter": corpus.adapter, "corpus": config, "language": who.language}
+    return run_stage("download", instance, work, "stages.download:Mapper", config=given, tables=("recordings", "truth"),
+                     fingerprint=mark, n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s,
+                     rejected=rejected, files="recordings")
+
+
+def plan(items: list[Item], config: dict[str, Any], corpus: str, language: str) -> list[Work]:
+    """A piece of work for every item, whose digest changes with what the index says of it and with the bytes of a local file."""
+    from corpora.index.files import media_root
+
+    root = media_root(config) if any(item.source for item in items) else None
+    rows: dict[str | None, dict[str, Any]] = {}
+    contents: dict[str, str | None] = {}
     work = []
     for item in items:
-        row = {"corpus": who.corpus, "language": who.language, "speaker": item.speaker}
-        source = Path(config["path"]) / item.source if config.get("path") and item.source else None
-        content = digest_file(source) if source is not None and source.is_file() else None
-        payload = {"item": item, "language": who.language, "corpus": who.corpus}
-        work.append(Work(item.id, digest_of([item.id, item.speaker, item.kind, item.source, item.extra, content]), payload, row))
-    rejected = [({"item_id": r.id, "corpus": who.corpus, "language": who.language, "speaker": None}, r.reason, r.detail) for r in refused]
-    language = corpus.languages[who.language]
-    fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language.model_dump(mode="json", exclude=set(SELECTS))}
-    mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
-    return run_stage("download", instance, work, "stages.download:Mapper", config={"adapter": corpus.adapter, "corpus": config},
-                     tables=("recordings", "truth"), fingerprint=mark, n_shards=params.shards, workers=params.executor.workers,
-                     timeout_s=params.executor.timeout_s, rejected=rejected, files="recordings")
+        source, content = item.source, None
+        if source is not None and source.kind == "file":
+            if source.at not in contents:
+                path = root / source.at
+                contents[source.at] = digest_file(path) if path.is_file() else None
+            content = contents[source.at]
+        said = [item.id, item.speaker, item.kind, source and [source.kind, source.at, source.start_s, source.end_s,
+                                                              source.sha256]]
+        row = rows.setdefault(item.speaker, {"corpus": corpus, "language": language, "speaker": item.speaker})
+        work.append(Work(item.id, digest_of([*said, item.facts(), content]), {"item": item}, row))
+    return work
 
 
 class Mapper:
@@ -56,6 +78,7 @@ class Mapper:
         from corpora.registry import open_corpus
 
         self._adapter, self._corpus, self._folder = open_corpus(config["adapter"]), config["corpus"], Path(config["files"])
+        self._language = config["language"]
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
@@ -65,16 +88,17 @@ class Mapper:
         try:
             info = media.probe(fetched.path)
         except Reject as reject:
-            raise Reject(reject.reason, f"{item.source or item.id}: {reject.detail.rpartition(': ')[2]}") from None
+            raise Reject(reject.reason, f"{item.where}: {reject.detail.rpartition(': ')[2]}") from None
         if not info.has_video:
-            raise Reject("no_video", f"{item.source or item.id}: no video stream")
+            raise Reject("no_video", f"{item.where}: no video stream")
         if not info.has_audio:
-            raise Reject("no_audio", f"{item.source or item.id}: no audio stream")
-        row = {"recording_id": item.id, "corpus": payload["corpus"], "language": payload["language"], "speaker": item.speaker,
-               "cluster": cluster_of(item.speaker, item.id), "kind": item.kind, "file": fetched.path.name, "source": item.source,
+            raise Reject("no_audio", f"{item.where}: no audio stream")
+        row = {"recording_id": item.id, "corpus": self._corpus["name"], "language": self._language, "speaker": item.speaker,
+               "cluster": cluster_of(item.speaker, item.video or item.id), "kind": item.kind, "file": fetched.path.name,
+               "source": item.source.at if item.source else "",
                "bytes": fetched.path.stat().st_size, "sha256": digest_file(fetched.path),
-               "extra": json.dumps(item.extra, sort_keys=True, ensure_ascii=False)}
-        truth = [truth_row(item.id, payload["language"], fetched.truth)] if fetched.truth else []
+               "extra": json.dumps(item.facts(), sort_keys=True, ensure_ascii=False)}
+        truth = [truth_row(item.id, self._language, fetched.truth)] if fetched.truth else []
         return {"recordings": [row], "truth": truth}
 
 
@@ -87,7 +111,8 @@ def truth_row(recording_id: str, language: str, truth: dict[str, Any]) -> dict[s
     return {"recording_id": recording_id, "language": language, "phonemes": truth["phonemes"],
             "speech": [{"start_s": a, "end_s": b} for a, b in truth["speech"]], "gap": pack(np.asarray(truth["gap"], np.float32)),
             "width": pack(np.asarray(truth["width"], np.float32)), "points": pack(np.asarray(truth["points"], np.float32)),
-            "point_indices": list(truth["point_indices"]), "audio_late_ms": float(truth["audio_late_ms"]), "voice": truth["voice"]}
+            "point_indices": list(truth["point_indices"]), "audio_late_ms": float(truth["audio_late_ms"]),
+            "voice": truth["voice"]}
 
 
 if __name__ == "__main__":

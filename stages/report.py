@@ -24,29 +24,38 @@ SAMPLES_PER_FRAME = 640
 
 
 def main(instance: str, params: Params) -> None:
-    """Writes results/report/: index.html, static/ and media/, in place of the last one."""
-    from core.executor import recover, swap
-    from report.page import HERE, STATIC, render
-
+    """Writes results/report/: index.html, report.md, tables/, static/ and media/, in place of the last one."""
     if instance != "all":
         raise UserError(f"report has one instance, `all`; got {instance!r}")
     document = read_json(out_folder("aggregate", "all") / "report.json")
-    recover(OUT)
-    following = OUT.with_name(f".{OUT.name}.next")
-    for name in ("media", "static"):
+    write_page(document, OUT, Shelf(document["gallery"], params))
+
+
+def write_page(document: dict[str, Any], folder: Path, shelf: Any) -> None:
+    """Writes a report's folder in place of the last one. shelf: where the gallery's frames and sounds are, as `Shelf` has them."""
+    from core.executor import recover, swap
+    from report.markdown import markdown
+    from report.page import HERE, STATIC, render
+    from report.tables import files
+
+    recover(folder)
+    following = folder.with_name(f".{folder.name}.next")
+    for name in ("media", "static", "tables"):
         (following / name).mkdir(parents=True)
-    media = write_gallery(document["gallery"], following, params)
+    media = write_gallery(document["gallery"], following, shelf)
     for name in STATIC:
         shutil.copyfile(HERE / "static" / name, following / "static" / name)
+    for name, text in files(document).items():
+        write_bytes(following / "tables" / name, text.encode())
+    write_bytes(following / "report.md", markdown(document).encode())
     write_bytes(following / "index.html", render(document, media).encode())
-    swap(following, OUT)
+    swap(following, folder)
 
 
-def write_gallery(gallery: list[dict[str, Any]], folder: Path, params: Params) -> dict[str, dict[str, str]]:
+def write_gallery(gallery: list[dict[str, Any]], folder: Path, shelf: Any) -> dict[str, dict[str, str]]:
     """Writes every gallery video (H.264 and AAC) and its poster into folder/media; {generated_id: {video, poster}}."""
     from core.media import encode_jpeg, write_video
 
-    shelf = Shelf(gallery, params)
     out: dict[str, dict[str, str]] = {}
     for clip in gallery:
         for video in clip["videos"]:
@@ -54,8 +63,8 @@ def write_gallery(gallery: list[dict[str, Any]], folder: Path, params: Params) -
                 f"{_safe(video['system'])}-{video['condition']}-{hashlib.sha256(video['generated_id'].encode()).hexdigest()[:12]}"
             )
             frames = [shrink(f) for f in shelf.frames(video, clip)]
-            sound = shelf.sound(video["audio_clip_id"], clip, len(frames))
-            write_video(folder / "media" / f"{name}.mp4", frames, audio=sound, crf=CRF)
+            sound = shelf.sound(video, clip, len(frames))
+            write_video(folder / "media" / f"{name}.mp4", frames, audio=sound, crf=CRF, profile="main")
             write_bytes(folder / "media" / f"{name}.jpg", encode_jpeg(frames[len(frames) // 3], 80))
             out[video["generated_id"]] = {"video": f"media/{name}.mp4", "poster": f"media/{name}.jpg"}
     return out
@@ -117,11 +126,11 @@ class Shelf:
             raise UserError(f"{path}: not there, but the gallery shows {clip['clip_id']}; run download {instance} again")
         yield from read_frames(path, start=track["start_frame"], stop=track["start_frame"] + video["n_frames"])
 
-    def sound(self, clip_id: str | None, clip: dict[str, Any], n_frames: int) -> np.ndarray:
-        """int16 sound of a clip, exactly as long as the video; a clip's own sound starts where its track starts."""
+    def sound(self, video: dict[str, Any], clip: dict[str, Any], n_frames: int) -> np.ndarray:
+        """int16 sound of a gallery video, exactly as long as its picture; a clip's own sound starts where its track starts."""
         from core.media import decode_flac
 
-        row = self._of(self._clips, clip_id or clip["clip_id"], "segment")
+        row = self._of(self._clips, video["audio_clip_id"] or clip["clip_id"], "segment")
         first = 0
         if row["clip_id"] == clip["clip_id"]:
             first = (self._of(self._tracks, clip["track_id"], "track")[1]["start_frame"] - row["start_frame"]) * SAMPLES_PER_FRAME

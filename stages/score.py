@@ -16,29 +16,34 @@ from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params, WeightsFile
 from core.records import Reject, carry
-from core.shards import read_json, read_rows, unpack
+from core.shards import read_rows, unpack
 from core.stage import UserError, out_folder, run_cli, seal
-from core.tracks import N_LANDMARKS, load_track, smooth_points
+from core.timing import SAMPLES_PER_FRAME
+from core.tracks import load_track
 
 MESHES = {"mediapipe": "face_landmarker", "opencv": "mesh"}
-METRICS = ("lse_d", "lse_c", "offset_frames", "n_windows", "mean_dist", "ssim", "psnr", "landmark_distance", "opening_correlation",
-           "truth_opening_correlation")
-COMPARED = ("ssim", "psnr", "landmark_distance", "opening_correlation")  # with the real clip
-FACE_SCALE = 1.3  # SSIM and PSNR are taken in a square this much larger than the face's box, the same for every system
 
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished scoring."""
     from core.choose import choose
 
+    from metrics.protocols import protocol
+    from stages.judge import networks
+
     expert = find_expert(params)
+    needs, has = protocol(params.score.protocol).view, params.crop.views[expert["view"]].kind
+    if needs not in (None, has):
+        raise UserError(f"score.protocol {params.score.protocol}: it needs an expert that looks at a {needs} view, and "
+                        f"{expert['path']} looks at {expert['view']!r}, a {has} view; name another protocol or expert")
+    nets, net_marks = networks()
     mesh, mesh_file = choose(params.track.landmarker, MESHES)
     generated = read_rows(out_folder("generate", instance), "generated")
     tracks, clips, truth, sha = {}, {}, {}, {}
     for who in params.instances():
         source = out_folder("download", who.name)
         sha |= {(who.name, r["recording_id"]): r["sha256"] for r in read_rows(source, "recordings", ["recording_id", "sha256"])}
-        truth |= {r["recording_id"]: r["gap"] for r in read_rows(source, "truth", ["recording_id", "gap"])}
+        truth |= {r["recording_id"]: (r["gap"], r["phonemes"]) for r in read_rows(source, "truth", ["recording_id", "gap", "phonemes"])}
         tracks |= {r["track_id"]: r | {"media": str(source / "media"), "sha256": sha[who.name, r["recording_id"]]}
                    for r in read_rows(out_folder("track", who.name), "tracks")}
         clips |= {r["clip_id"]: r["audio"] for r in read_rows(out_folder("segment", who.name), "clips", ["clip_id", "audio"])}
@@ -46,161 +51,75 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     work = []
     for row in generated:
         track = tracks[row["track_id"]]
+        gap, phonemes = truth.get(track["recording_id"], (None, None))
         payload = {"row": {k: v for k, v in row.items() if k != "video"}, "track": track, "audio": clips[row["audio_clip_id"]],
-                   "video": videos[row["video_of"] or row["generated_id"]], "gap": truth.get(track["recording_id"])}
+                   "video": videos[row["video_of"] or row["generated_id"]], "gap": gap, "phonemes": phonemes}
         work.append(Work(row["generated_id"], digest_of(payload), payload, row))
-    mark = {"expert": expert["sha256"], "landmarker": f"{mesh}:{mesh_file.sha256}"}
+    mark = {"expert": expert["sha256"], "landmarker": f"{mesh}:{mesh_file.sha256}", **net_marks}
     fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin"}), "view": params.crop.views[expert["view"]].model_dump(),
              "smooth_frames": params.track.smooth_frames}
-    config = fixed | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "threads": params.executor.codec_threads}
+    config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip", "threads": params.executor.codec_threads}
     return run_stage("score", instance, work, "stages.score:Mapper", config=config, tables=("scores",),
                      fingerprint=seal("score", fixed, mark), n_shards=params.shards, workers=params.executor.workers,
                      timeout_s=params.executor.timeout_s)
 
 
 def find_expert(params: Params) -> dict[str, Any]:
-    """The sync expert that params.score names: path, sha256, network, input_size, view and name (LSE-D only for the public weights)."""
-    from core.weights import known_name, use_file
+    """The sync expert that params.score names: see stages.judge.read_expert. UserError where it is not there or sees no known view."""
+    from stages.judge import read_expert
 
     named = params.score.expert
     path = Path(named.weights) if isinstance(named, WeightsFile) else out_folder("train", named) / "model.pt"
     if not path.is_file():
         raise UserError(f"{path}: no sync expert here; train one (`babelface build`), or name a file in score.expert.weights")
-    found = use_file(path)
-    card_path = path.with_name("card.json")
-    card = read_json(card_path) if card_path.is_file() else {}
-    network = card.get("width", "full")
-    view = card.get("view", "syncnet")
-    if view not in params.crop.views:
-        raise UserError(f"{path}: this expert looks at the view {view!r}, which params.crop.views does not define")
-    public = known_name(found.sha256) == "syncnet_v2"
-    return {"path": str(path), "sha256": found.sha256, "network": network, "view": view,
-            "name": "syncnet_v2" if public else f"{network}:{found.sha256[:8]}"}
+    found = read_expert(path)
+    if found["view"] not in params.crop.views:
+        raise UserError(f"{path}: this expert looks at the view {found['view']!r}, which params.crop.views does not define")
+    return found
 
 
 class Mapper:
     """Scores one generated row."""
 
     def __init__(self, config: dict[str, Any]):
-        import torch
+        from stages.judge import Judge
 
-        from core.views import ViewTemplate
-        from core.weights import load_torch
-        from models.experts.landmarks import open_landmarker
-        from models.experts.syncnet import open_sync
-
-        torch.set_num_threads(1)
-        self._c = config
-        self._template = ViewTemplate(**config["view"])
-        self._expert = open_sync("syncnet" if config["expert"]["network"] == "full" else "small",
-                                 load_torch(Path(config["expert"]["path"])), self._template.shape)
-        # All that must match before two scores may be compared, beside the expert and the finder, which have columns of their own.
-        height, width = self._template.shape
-        self._protocol = (f"{config['protocol']}(view={self._template.kind} {width}x{height}, vshift={config['vshift']}, "
-                          f"min_windows={config['min_windows']})")
-        self._mesh = open_landmarker(Path(config["mesh"][1]), config["mesh"][0])
+        self._threads = config["threads"]
+        self._judge = Judge(config)
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-        from core import audio, media
+        from core import media
+        from stages.figures import Take, known_points
+        from stages.judge import seen_frames
 
         row, at = payload["row"], payload["track"]
-        track = load_track(at)
-        n = row["n_frames"]
-        same_words = row["condition"] == "self"
-        source = shown = None
-        if payload["video"] is None or same_words:
-            source = list(media.read_frames(Path(at["media"]) / at["file"], start=at["start_frame"], stop=at["start_frame"] + n,
-                                            threads=self._c["threads"]))
-        shown = source if payload["video"] is None else list(media.read_frames(payload["video"], threads=self._c["threads"]))
-        if len(shown) < n or (source is not None and len(source) < n):
-            raise Reject("decode_error", f"{row['generated_id']}: {len(shown)} frames, {n} expected")
-        samples = media.decode_flac(payload["audio"])[:n * 640]
-        values: dict[str, Any] = dict.fromkeys(METRICS)
-        why: dict[str, str] = {}
-        self._sync(shown[:n], samples, track, values, why)
-        points = None
-        if payload["video"] is None:
-            why |= dict.fromkeys(COMPARED, "is_the_reference")
-            points = track.landmarks[:n]
-        elif not same_words:
-            # The real clip says something else: only the same words may be compared.
-            why |= dict.fromkeys(COMPARED, "other_words")
-        else:
-            self._picture(source[:n], shown[:n], track, values)
-            points = self._lips(shown[:n], track, values, why)
-        self._truth(payload["gap"], at["start_frame"], points, row, values, why)
-        return {"scores": [carry(row, "scores") | values | {
-            "protocol": self._protocol, "expert": self._c["expert"]["name"], "expert_sha256": self._c["expert"]["sha256"],
-            "finder": at["finder"], "loudness_db": audio.loudness_db(samples),
-            "null_reasons": [{"metric": m, "reason": r} for m, r in sorted(why.items())]}]}
+        track, n = load_track(at), row["n_frames"]
+        same_words, generated = row["condition"] == "self", payload["video"] is not None
+        real = Path(at["media"]) / at["file"], at["start_frame"]
+        shown, first = (payload["video"], 0) if generated else real
 
-    def _sync(self, frames, samples, track, values, why) -> None:
-        """LSE and offset, on the crop of the real track."""
-        from core.views import view_transforms
-        from metrics.sync import lse
-        from models.experts.syncnet import embed_clip
+        def whole(video: Any, start: int) -> list[np.ndarray]:
+            frames = list(media.read_frames(video, start=start, stop=start + n, threads=self._threads))
+            if len(frames) < n:
+                raise Reject("decode_error", f"{row['generated_id']}: {len(frames)} frames, {n} expected")
+            return frames
 
-        if self._template.kind == "mouth" and track.meshed.mean() < 0.5:
-            why |= dict.fromkeys(("lse_d", "lse_c", "offset_frames", "n_windows", "mean_dist"), "no_mesh")
-            return
-        moves = view_transforms(self._template, track.boxes, track.landmarks)
-        crops = np.stack([self._template.cut(f, m) for f, m in zip(frames, moves, strict=False)])
-        try:
-            found = lse(*embed_clip(self._expert, crops, samples), vshift=self._c["vshift"], padded=False,
-                        min_windows=self._c["min_windows"])
-        except Reject as reject:
-            why |= dict.fromkeys(("lse_d", "lse_c", "offset_frames", "n_windows", "mean_dist"), reject.reason)
-            return
-        values |= {"lse_d": found.lse_d, "lse_c": found.lse_c, "offset_frames": int(found.offset_frames), "n_windows": found.n_windows,
-                   "mean_dist": [float(m) for m in found.mean_dist]}
+        take = Take(frames=whole(shown, first), n_frames=n, samples=media.decode_flac(payload["audio"])[:n * SAMPLES_PER_FRAME], face=track,
+                    finder=at["finder"], sync_frames=seen_frames(self._judge, shown, first, n, self._threads),
+                    source=whole(*real) if generated and same_words else None,
+                    # A real clip that says something else is no reference: only the same words may be compared.
+                    no_source="is_the_reference" if not generated else "other_words",
+                    points=None if generated else known_points(track, n), sounds=payload["phonemes"], first_frame=at["start_frame"])
+        take.truth, take.no_truth = _truth(payload["gap"], at["start_frame"], n, same_words)
+        return {"scores": [carry(row, "scores") | self._judge(take)]}
 
-    def _picture(self, source, shown, track, values) -> None:
-        """SSIM and PSNR in one square around the face, the same pixels for every system."""
-        from metrics.image import crop, psnr, ssim
 
-        centre, half = (track.boxes[:, :2] + track.boxes[:, 2:]) / 2, (track.boxes[:, 2:] - track.boxes[:, :2]).max(1) / 2
-        pairs = []
-        for f, (a, b) in enumerate(zip(source, shown, strict=True)):
-            box = np.concatenate([centre[f] - FACE_SCALE * half[f], centre[f] + FACE_SCALE * half[f]])
-            pairs.append((crop(a, box), crop(b, box)))
-        values["ssim"] = float(np.mean([ssim(a, b) for a, b in pairs]))
-        values["psnr"] = float(np.mean([psnr(a, b) for a, b in pairs]))
-
-    def _lips(self, shown, track, values, why) -> np.ndarray | None:
-        """Lip landmarks of the generated face, looked for where the real face is, against the real ones."""
-        from metrics.landmarks import landmark_distance, mouth_opening, opening_correlation
-
-        found: list[np.ndarray | None] = []
-        for frame, box in zip(shown, track.boxes, strict=False):
-            found.append(self._mesh.points(frame, box, found[-1] if found else None)[0])
-        if sum(p is None for p in found) > 0.1 * len(found):
-            why |= dict.fromkeys(("landmark_distance", "opening_correlation"), "no_mesh")
-            return None
-        known = [i for i, p in enumerate(found) if p is not None]
-        nearest = np.abs(np.arange(len(found))[:, None] - np.array(known)).argmin(1)
-        points = smooth_points(np.stack([found[known[i]][:N_LANDMARKS] for i in nearest]), self._c["smooth_frames"])
-        real = track.landmarks[:len(points)]
-        values["landmark_distance"] = float(landmark_distance(real, points))
-        values["opening_correlation"], reason = opening_correlation(mouth_opening(real), mouth_opening(points))
-        if reason:
-            why["opening_correlation"] = reason
-        return points
-
-    def _truth(self, gap, start_frame, points, row, values, why) -> None:
-        """How well the shown mouth follows the corpus's own truth, where there is one."""
-        from metrics.landmarks import mouth_opening, opening_correlation
-
-        name = "truth_opening_correlation"
-        if gap is None or points is None or row["condition"] != "self":
-            why[name] = "no_truth" if gap is None else "other_words" if row["condition"] != "self" else "no_mesh"
-            return
-        true = unpack(gap, np.float32, (-1,))[start_frame:start_frame + len(points)]
-        if len(true) != len(points):
-            why[name] = "no_truth"
-            return
-        values[name], reason = opening_correlation(true, mouth_opening(points))
-        if reason:
-            why[name] = reason
+def _truth(gap: bytes | None, start_frame: int, n: int, same_words: bool) -> tuple[np.ndarray | None, str]:
+    """The rendered opening of n frames, or None and why."""
+    true = None if gap is None else unpack(gap, np.float32, (-1,))[start_frame:start_frame + n]
+    if true is None or len(true) != n:
+        return None, "no_truth"
+    return (true, "") if same_words else (None, "other_words")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from core.shards import read_rows
 from core.stage import out_folder, run_cli, seal
 from core.timing import FPS, SAMPLES_PER_FRAME
 
+SHOT_SIDE = 128  # pixels: shots are looked for in pictures no larger
+
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished segmentation."""
@@ -49,7 +51,7 @@ class Mapper:
 
         path = Path(self._c["media"]) / row["file"]
         samples = media.read_audio(path)
-        n_frames, shots, size = find_shots(media.read_frames(path, threads=self._c["threads"]), self._c["shot_threshold"])
+        n_frames, shots, size = find_shots(media.read_small_frames(path, SHOT_SIDE, threads=self._c["threads"]), self._c["shot_threshold"])
         if n_frames < self._c["min_s"] * FPS:
             raise Reject("too_short", f"{row['source'] or row['file']}: {n_frames} frames, {n_frames / FPS:.2f} s; "
                          f"the minimum is {self._c['min_s']:g} s")
@@ -71,20 +73,17 @@ class Mapper:
 
 
 def find_shots(frames, threshold: float) -> tuple[int, list[int], tuple[int, int]]:
-    """(number of frames, first frame of every shot but the first, (width, height)) of a stream of 25 fps frames.
+    """(number of frames, first frame of every shot but the first, (width, height)) of what media.read_small_frames gives.
 
-    Shots by scenedetect's AdaptiveDetector, on frames shrunk to at most 128 pixels a side, which is what it does itself.
+    Shots by scenedetect's AdaptiveDetector, which shrinks large frames itself where it opens the video.
     """
     import cv2
     from scenedetect import AdaptiveDetector, FrameTimecode
 
     detector = AdaptiveDetector(adaptive_threshold=threshold, min_scene_len=FPS // 2)
     cuts, n, size = [], 0, (0, 0)
-    for n, frame in enumerate(frames, start=1):  # noqa: B007
-        size = (frame.shape[1], frame.shape[0])
-        shrink = max(1.0, max(size) / 128)
-        small = cv2.resize(frame, (round(size[0] / shrink), round(size[1] / shrink)), interpolation=cv2.INTER_AREA)[..., ::-1]
-        cuts += detector.process_frame(FrameTimecode(n - 1, float(FPS)), small)
+    for n, (small, size) in enumerate(frames, start=1):  # noqa: B007
+        cuts += detector.process_frame(FrameTimecode(n - 1, float(FPS)), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
     if n:
         cuts += detector.post_process(FrameTimecode(n - 1, float(FPS)))
     return n, sorted({int(c.frame_num) for c in cuts}), size

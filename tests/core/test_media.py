@@ -163,6 +163,29 @@ def test_rotation_flags_are_applied(clockwise, matrix, tmp_path):
         assert shown.flags.c_contiguous
 
 
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "gray", "rgb24"])
+def test_small_frames_are_the_frames_averaged_over_areas(pixels):
+    import cv2
+
+    buffer = io.BytesIO()
+    y, x = np.mgrid[:120, :300]
+    with av.open(buffer, "w", format="matroska") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 300, 120, {"rgb24": "bgr0"}.get(pixels, pixels)
+        for k in range(4):
+            rgb = np.stack([128 + 90 * np.sin((x + 9 * k) / 15), 128 + 90 * np.cos(y / 11), (x + y + k) % 200], -1).astype(np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=stream.pix_fmt)))
+        out.mux(stream.encode(None))
+    whole = list(media.read_frames(buffer))
+    small = list(media.read_small_frames(buffer, 64))
+    assert len(small) == len(whole) == 4
+    for frame, (little, size) in zip(whole, small, strict=True):
+        assert size == (300, 120) and little.shape == (26, 64, 3) and little.dtype == np.uint8
+        wanted = cv2.resize(frame, (64, 26), interpolation=cv2.INTER_AREA)
+        assert np.abs(wanted.astype(int) - little).mean() < 3
+    assert [f.shape for f, _ in media.read_small_frames(buffer, 1000)] == [(120, 300, 3)] * 4, "never enlarged"
+
+
 def test_missing_streams_are_rejected_by_name(tmp_path):
     silent = mux(tmp_path / "silent.mp4", times_s=T25[:5])
     blind = mux(tmp_path / "blind.mp4", tracks=[sound("aac")])

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from core.records import SAFE_ID, Reject
+from core.records import SAFE_ID, Reject, Source
 from corpora import folder
 from corpora.registry import adapters, open_corpus
 
@@ -42,7 +42,7 @@ def test_rows_keep_what_they_say_and_unknown_is_none(tmp_path):
     config = make(tmp_path, text, "a/b.mp4", "c.mp4")
     assert folder.languages(config) == ["en-US", "und"]
     (first,), _ = folder.items(config, "en-us")
-    assert (first.id, first.speaker, first.kind, first.source) == ("a_b", "Zoë", "real", "a/b.mp4")
+    assert (first.id, first.speaker, first.kind, first.source) == ("a_b", "Zoë", "real", Source("file", "a/b.mp4"))
     assert first.extra == {"n": "007", "note": "x, y"}
     (second,), _ = folder.items(config, "und")
     assert (second.speaker, second.kind, second.language) == (None, "generated", "und")
@@ -63,8 +63,14 @@ def test_names_that_lead_outside_are_rejected(tmp_path, name):
         folder.safe_path(root, name)
 
 
+@pytest.mark.parametrize("name", [f"{'x' * 300}.mp4", "/".join(["d" * 200] * 21) + "/a.mp4", "a\0.mp4"])
+def test_names_that_no_file_can_have_are_bad_names(tmp_path, name):
+    items, rejected = folder.items(make(tmp_path, f"file,language\n{name},en\n"), "en")
+    assert not items and [r.reason for r in rejected] == ["bad_name"] and len(rejected[0].detail) < 400
+
+
 def test_files_that_are_not_there_are_rejected(tmp_path):
-    names = ["gone.mp4", "sub", "dangling.mp4", "loop.mp4", f"{'x' * 300}.mp4", "pipe", "ok.mp4"]
+    names = ["gone.mp4", "sub", "dangling.mp4", "loop.mp4", "pipe", "ok.mp4"]
     config = make(tmp_path, "file,language\n" + "".join(f"{name},en\n" for name in names), "ok.mp4", "sub/x")
     root = tmp_path / "corpus"
     (root / "dangling.mp4").symlink_to(root / "nowhere.mp4")
@@ -72,7 +78,7 @@ def test_files_that_are_not_there_are_rejected(tmp_path):
     os.mkfifo(root / "pipe")
     items, rejected = folder.items(config, "en")
     assert [item.id for item in items] == ["ok"]
-    assert [r.reason for r in rejected] == ["missing_file"] * 6
+    assert [r.reason for r in rejected] == ["missing_file"] * 5
     assert all(SAFE_ID.fullmatch(r.id) for r in rejected)
 
 
@@ -87,9 +93,9 @@ def test_ids_are_unique_safe_and_a_file_named_twice_counts_once(tmp_path):
     names = ["a.mp4", "a.webm", "x/y.mp4", "x_y.mp4", "ünï 1.mp4", "ünï-1.mp4", "-rf.mp4", ".hidden.mp4"]
     config = make(tmp_path, "file,language\n" + "".join(f"{n},en\n" for n in [*names, "a.mp4", "./a.mp4"]), *names)
     items, rejected = folder.items(config, "en")
-    assert sorted(i.source for i in items) == sorted(names)
+    assert sorted(i.source.at for i in items) == sorted(names)
     assert len({i.id for i in items}) == len(names) and all(SAFE_ID.fullmatch(i.id) for i in items)
-    assert [r.reason for r in rejected] == ["bad_name"] * 2 and "line 2 already" in rejected[0].detail
+    assert [r.reason for r in rejected] == ["duplicate"] * 2 and "line 2 already" in rejected[0].detail
     assert len({r.id for r in rejected} | {i.id for i in items}) == len(names) + 2
 
 
@@ -98,8 +104,8 @@ def test_every_row_is_accounted_for_and_bad_tags_count_as_undetermined(tmp_path)
     config = make(tmp_path, text, *(f"{c}.mp4" for c in "abcdef"))
     assert folder.languages(config) == ["he", "und", "zh-Hant-TW"]
     items, rejected = everything(config)
-    assert sorted(i.source for i in items) == ["c.mp4", "e.mp4", "f.mp4"]
-    assert sorted(r.reason for r in rejected) == ["bad_language", "bad_language", "bad_name"]
+    assert sorted(i.source.at for i in items) == ["c.mp4", "e.mp4", "f.mp4"]
+    assert sorted(r.reason for r in rejected) == ["bad_language", "bad_language", "bad_row"]
     assert len(items) + len(rejected) == 6
 
 
@@ -109,8 +115,8 @@ def test_an_index_that_is_none_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"needs an index\.csv"):
         folder.languages({"path": str(tmp_path)})
     wrong = (("name,language\na,en\n", "utf-8", "column 'file'"), ("file,file\na,b\n", "utf-8", "twice"),
-             ("", "utf-8", "column 'file'"), ("file,speaker\na.mp4,Zoë\n", "latin-1", "not UTF-8"),
-             ("file\n" + "x" * 200_000, "utf-8", "not a CSV"))
+             ("", "utf-8", "column 'file'"), ("file,Zoë\na.mp4,x\n", "latin-1", "not UTF-8"),
+             ("x" * 200_000 + "\nfile", "utf-8", "not a CSV"))
     for text, encoding, match in wrong:
         (tmp_path / "index.csv").write_bytes(text.encode(encoding))
         with pytest.raises(ValueError, match=match):
@@ -118,6 +124,15 @@ def test_an_index_that_is_none_is_named(tmp_path):
     with pytest.raises(ValueError, match="not a BCP-47"):
         (tmp_path / "index.csv").write_text("file\n")
         folder.items({"path": str(tmp_path)}, "english")
+
+
+def test_a_line_that_cannot_be_read_is_one_reject_and_the_others_stay(tmp_path):
+    text = b'file,language\na.mp4,en\nb\xff.mp4,en\n' + b"x" * 200_000 + b',en\nc.mp4,en\n"d.mp4,en\ne.mp4,en\n'
+    config = make(tmp_path, "", "a.mp4", "c.mp4")
+    (tmp_path / "corpus" / "index.csv").write_bytes(text)
+    items, rejected = everything(config)
+    assert [i.source.at for i in items] == ["a.mp4", "c.mp4"] and [r.reason for r in rejected] == ["bad_row"] * 3
+    assert ["line 3" in rejected[0].detail, "line 4" in rejected[1].detail, "lines 6 to 7" in rejected[2].detail] == [True] * 3
 
 
 def test_fetch_links_twice_without_leaving_parts_and_checks_again(tmp_path):
@@ -151,6 +166,7 @@ def test_the_registry_finds_what_lies_in_the_folder_and_helps_with_typos():
     assert {"folder", "synthetic"} <= set(adapters()) and "registry" not in adapters()
     assert open_corpus("folder") is folder
     assert open_corpus("synthetic").CARD.name == "synthetic"
+    assert open_corpus("LRW-1000").CARD.name == "lrw1000" and open_corpus("mTEDx").CARD.name == "muavic"
     with pytest.raises(ValueError, match="did you mean 'folder'"):
         open_corpus("foldr")
     for name in ("../core", "registry", "os", "synthetic.adapter", ""):

@@ -18,7 +18,7 @@ def babelface(*words, cwd=ROOT):
                           env={**child_environment(), "PYTHONPATH": str(ROOT), "COLUMNS": "160"})
 
 
-COMMANDS = ("graph", "plan", "build", "evaluate", "funnel", "doctor", "real", "params", "corpora", "workspace")
+COMMANDS = ("graph", "plan", "build", "evaluate", "funnel", "doctor", "real", "params", "corpora", "workspace", "score", "protocols")
 
 
 def test_help_names_every_command_and_ends_with_examples():

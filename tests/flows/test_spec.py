@@ -94,6 +94,18 @@ def test_another_corpus_changes_no_other_instance(render, raw, tmp_path):
     assert not changed(before, after) & {n for n in before if n.split("@")[0] in spec.DATA_STAGES}
 
 
+def test_the_files_that_an_index_names_are_dependencies_too(render, raw, tmp_path):
+    more = {"net": {"adapter": "hdtf", "path": "indexes/hdtf", "languages": {"en": {}}, "options": {"media": "films"}},
+            "table": {"adapter": "csv", "path": "mine/clips.csv", "languages": {"en": {}}}}
+    more = merged(raw, {"corpora": more})
+    found = resolved(render(more), more, tmp_path / "r")
+    assert {"indexes/hdtf", "films", "corpora/hdtf.py", "corpora/index/tables.py"} <= found["download@net-en"][1]
+    assert {"mine/clips.csv", "mine", "corpora/csv.py"} <= found["download@table-en"][1]
+    assert found["download@net-en"][2]["corpora.net.options"] == {"media": "films"}
+    with pytest.raises(spec.SpecError, match="did you mean 'hdtf'"):
+        render(merged(raw, {"corpora": {"net": {"adapter": "hdft", "path": "x", "languages": {"en": {}}}}}))
+
+
 def test_a_corpus_setting_reaches_its_own_downloads_only(render, raw, tmp_path):
     more = merged(raw, {"corpora": {"mine": {"adapter": "folder", "path": "clips", "languages": {"en": {}}}}})
     before = resolved(render(more), more, tmp_path / "r")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core import media
-from models.experts.finder import BOX_SCALE, YUNET_LONG_SIDE, open_finder
+from models.experts.finder import S3FD_BOX, YUNET_LONG_SIDE, open_finder
 
 FACE_CLIPS = ("av2av_5.webm", "av2av_6.webm", "desynced_1.mp4", "grid_bbaf2n.mpg", "hdtf_katiehill.mp4",
               "portrait_hevc_1080x1920.mp4", "vox_00010.mp4", "vfr_1.mp4")
@@ -120,4 +120,3 @@ def test_mistakes_are_named(shared, yunet, tmp_path):
     for kind in ("yunet", "blazeface"):
         with pytest.raises(ValueError, match=f"text: cannot be read as a {kind} model"):
             open_finder(tmp_path / "text", kind)
-    assert yunet.box_scale == BOX_SCALE == 1.0

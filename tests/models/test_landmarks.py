@@ -155,6 +155,24 @@ def test_a_neighbour_is_not_taken_for_the_face_in_the_box(tasks, faces):
     assert tasks.points(rgb, beside) == (None, 0.0)
 
 
+def test_points_read_in_place_are_those_of_the_public_result(tasks, faces):
+    import mediapipe
+
+    from models.experts.landmarks import _reader
+
+    class Public:
+        """Only what the library documents, as another build of it may be."""
+
+        detect = staticmethod(tasks._net.detect)
+
+    public = _reader(Public())
+    assert tasks._detect.__name__ == "in_place" and public.__name__ == "public"
+    for rgb in (faces[FRONTAL, 0][0], np.zeros((200, 200, 3), np.uint8)):
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+        a, b = tasks._detect(image), public(image)
+        assert (a is None) == (b is None) == (not rgb.any()) and (a is None or np.array_equal(a, b))
+
+
 def test_the_same_bytes_every_time(request, shared, mesh_file, faces):
     rgb, box, _ = faces["vox_00010.mp4", 0]
     other, its_box, _ = faces["grid_bbaf2n.mpg", 0]

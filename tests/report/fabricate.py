@@ -25,6 +25,9 @@ LANGUAGES = {
     "x-twin": (0.15, 0, True),
 }
 SYSTEMS = {"fake-en": ["en"], "fake-mix": ["en", "zh"]}
+# language -> how often each sound is said, in visemes; a still face is off by STILL, a system by less, but for one sound in Turkish
+SOUNDS = {"en": "pp ff th aa eh ss", "zh": "kk ch aa oh ss ss", "tr": "dd kk eh ou ss rr", "ko": "kk kk pp oh ou ih"}
+STILL = {"pp": 0.02, "aa": 0.09, "eh": 0.07, "oh": 0.08}
 
 
 def fabricate(folder: Path, *, speakers: int = 7, clips: int = 2, systems: bool = True, seed: int = 3) -> Path:
@@ -52,8 +55,9 @@ def fabricate(folder: Path, *, speakers: int = 7, clips: int = 2, systems: bool 
         n_tracks = {tag: speakers * clips for tag in LANGUAGES}
         _stage(folder, "generate", name, {"generated": generated}, n_tracks)
         _stage(folder, "score", name, {"scores": found}, n, weights={"expert": "ab" * 32})
+    _bias(folder, rng, tracks, rows["controls"])
     write_table(shard_path(folder / "data/split/all", "splits", 0), _splits(speakers, clips), "splits")
-    for name in ("syncnet", *made):
+    for name in ("syncnet", "syncnet-en", *made):
         out = folder / "data/train" / name
         out.mkdir(parents=True)
         curve = 2 * np.exp(-np.arange(300) / 60) + 0.5 + 0.05 * rng.standard_normal(300)
@@ -63,7 +67,7 @@ def fabricate(folder: Path, *, speakers: int = 7, clips: int = 2, systems: bool 
             {
                 "name": name,
                 "kind": "system",
-                "languages": made.get(name, ["en", "zh", "tr"]),
+                "languages": made.get(name, ["en"] if name == "syncnet-en" else ["en", "zh", "tr"]),
                 "steps": 1200,
                 "n_parameters": 308000,
                 "sha256": "cd" * 32,
@@ -86,8 +90,38 @@ def _params(systems: dict) -> dict:
     raw["corpora"] = {"synthetic": corpus}
     model = next(iter(raw["train"]["systems"].values()))
     raw["train"]["systems"] = {name: {**model, "languages": tags} for name, tags in systems.items()}
+    raw["train"]["experts"]["syncnet-en"] = {**raw["train"]["experts"]["syncnet"], "languages": ["en"]}
+    raw["score"]["ablation_experts"] = ["syncnet-en"]
     raw["report"] = {"gallery_per_language": 1, "seed": 3, "bootstrap": 400, "alpha": 0.05}
     return raw
+
+
+def _bias(folder: Path, rng: np.random.Generator, tracks: list, rows: list[dict]) -> None:
+    """An expert that learnt English only: it hears less in every other language."""
+    out = []
+    for row in rows:
+        if row["system"] == "real":
+            lead = (2.0 if row["language"] == "en" else 0.8) * (row["condition"] == "self")
+            out.append({k: row.get(k) for k in columns("scores")} | {
+                "expert": "small:efefefef", "expert_sha256": "ef" * 32, "null_reasons": [], "mean_dist": None,
+                "lse_c": float(1 + lead + 0.3 * rng.standard_normal()), "lse_d": 8.0})
+    _stage(folder, "bias", "syncnet-en", {"scores": out}, {tag: sum(r["language"] == tag for r in out) for tag in LANGUAGES})
+
+
+def _phonemes(tag: str) -> list[dict]:
+    """The sounds of one recording of N_FRAMES frames, one after the other, each 0.12 s."""
+    sounds = SOUNDS.get(tag, SOUNDS["tr"]).split()
+    return [{"symbol": f"{v[0]}\u02d0", "viseme": v, "start_s": 0.12 * i, "end_s": 0.12 * (i + 1)} for i, v in enumerate(sounds)]
+
+
+def _viseme_errors(rng: np.random.Generator, tag: str, system: str) -> list[dict]:
+    out = []
+    for viseme in sorted(set(SOUNDS.get(tag, SOUNDS["tr"]).split())):
+        still = STILL.get(viseme, 0.04)
+        worse = 1.8 if (system, tag, viseme) == ("fake-en", "tr", "ou") else 0.6
+        error = still * (1.0 if system == "still" else worse) + 0.004 * rng.standard_normal()
+        out.append({"viseme": viseme, "n_frames": 3, "error": float(abs(error)), "signed": float(error * (-0.8 if system == "still" else 0.7))})
+    return out
 
 
 def _who(tag: str, s: int) -> dict:
@@ -135,7 +169,10 @@ def _sources(folder: Path, tracks: list, speakers: int, clips: int) -> None:
             folder,
             "download",
             name,
-            {"recordings": [{**b, "bytes": 1, "sha256": "0" * 64} for b in base]},
+            {
+                "recordings": [{**b, "bytes": 1, "sha256": "0" * 64} for b in base],
+                "truth": [{"recording_id": b["recording_id"], "language": tag, "phonemes": _phonemes(tag)} for b in base],
+            },
             {tag: n + 1},
             rejected={tag: {"missing_file": 1}},
         )
@@ -221,7 +258,7 @@ def _scores(
             "audio_clip_id": {"self": _ids(tag, s, c)["clip_id"], "cross-language": _ids(foreign, s, c)["clip_id"]}.get(
                 condition, other
             ),
-            "protocol": "syncnet-direct",
+            "protocol": "syncnet-v2-direct",
             "expert": "small:abababab",
             "expert_sha256": "ab" * 32,
             "finder": "yunet",
@@ -252,6 +289,8 @@ def _scores(
                 nulls = {"opening_correlation": "constant_series"}
             else:
                 nulls = dict.fromkeys(("landmark_distance", "opening_correlation"), "other_words")
+        if condition == "self" and system != "real":
+            row["viseme_errors"] = _viseme_errors(rng, tag, system)
         row["null_reasons"] = [{"metric": m, "reason": r} for m, r in sorted(nulls.items())]
         rows.append(row)
     return rows

@@ -127,7 +127,7 @@ def test_one_metric_picker_turns_all_of_them(open_page):
     page = open_page()
     page.locator("#gaps .picker").get_by_label("SSIM").check()
     shown = page.evaluate("[...document.querySelectorAll('[data-panel]')].filter(p => !p.hidden).map(p => p.dataset.panel)")
-    assert set(shown) == {"ssim"} and len(shown) == 4
+    assert set(shown) == {"ssim"} and len(shown) == 7
     assert page.locator("#matrix .picker input:checked").get_attribute("value") == "ssim"
 
 

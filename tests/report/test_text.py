@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from report import text
+from report import findings, text
 from report.plain import csv_text, plain, rounded
 
 
@@ -71,7 +71,7 @@ def document(cells, **more):
 
 
 def told(doc, rows=()):
-    return text.findings(doc, list(rows))
+    return findings.findings(doc, list(rows))
 
 
 def test_a_claim_needs_an_interval():

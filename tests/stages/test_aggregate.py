@@ -90,7 +90,7 @@ def test_the_plots_have_a_row_for_every_figure(here):
     assert {(r["trained_on"], r["tested_on"]) for r in read["matrix"]} >= {("en+zh", "x-gap"), ("en", "en")}
     assert len(read["gap"]) == sum(c["gap"] is not None for c in document["cells"])
     assert {int(r["lag_frames"]) for r in read["lag"]} == set(range(-15, 16))
-    assert len(read["losses"]) == 3 * 300 * 2
+    assert len(read["losses"]) == 4 * 300 * 2
 
 
 def test_the_funnel_adds_up(here):

@@ -10,6 +10,7 @@ import pytest
 
 import stages.download
 from core import media, shards
+from core.stage import UserError
 from tests.core.media_clips import mux
 from tests.stages.sync_clips import SHORT, hum, index, inside, rejects_of, rows_of, workspace
 
@@ -81,3 +82,23 @@ def test_the_truth_of_a_corpus_travels_with_its_recordings(talkers):
         gap = shards.unpack(row["gap"], np.float32, (-1,))
         points = shards.unpack(row["points"], np.float32, (n, len(row["point_indices"]), 2))
         assert len(gap) == n and gap.min() >= 0 and np.isfinite(points).all() and row["phonemes"] and row["speech"]
+
+
+def test_items_on_the_network_stop_the_stage_with_what_to_do(tmp_path):
+    (tmp_path / "t.csv").write_text("url,language\nhttps://x.org/v.mp4,en\n")
+    workspace(tmp_path, {"net": {"adapter": "csv", "path": str(tmp_path / "t.csv"), "languages": {"en": {}}}})
+    with inside(tmp_path) as params, pytest.raises(UserError, match=r"https://x\.org/v\.mp4.*corpora\.net\.options\.media"):
+        stages.download.main("net-en", params)
+
+
+def test_stretches_of_one_file_become_recordings_of_one_cluster_with_what_the_index_says(tmp_path):
+    mux(tmp_path / "talk.mp4", times_s=[i / 25 for i in range(75)], tracks=[{"codec": "aac", "samples": hum(SHORT)}])
+    (tmp_path / "t.csv").write_text("id,file,start_s,end_s,x0,y0,x1,y1,language\na,talk.mp4,0,1,,,,,en\nb,talk.mp4,1,2.4,0,0,0.5,1,en\nc,talk.mp4,2,1,,,,,en\n")
+    workspace(tmp_path, {"cut": {"adapter": "csv", "path": str(tmp_path / "t.csv"), "languages": {"en": {}}}})
+    with inside(tmp_path) as params:
+        stats = stages.download.main("cut-en", params)
+    rows = {r["recording_id"]: r for r in rows_of(tmp_path, "download", "cut-en", "recordings")}
+    assert (stats["items_in"], stats["kept"], stats["rejected"]) == (3, 2, 1) and {r["cluster"] for r in rows.values()} == {"recording:talk.mp4"}
+    assert json.loads(rows["b"]["extra"]) == {"box": [0.0, 0.0, 0.5, 1.0], "box_unit": "share", "end_s": 2.4, "start_s": 1.0, "video": "talk.mp4"}
+    folder = tmp_path / "data" / "download" / "cut-en" / "media"
+    assert [media.frame_count(folder / rows[i]["file"]) for i in "ab"] == [25, 35] and not list(folder.glob("*.mp4"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 
+import numpy as np
 import pytest
 
 import stages.generate
+import stages.judge
 import stages.score
 from core import media, shards
 from core.stage import UserError
@@ -81,13 +83,13 @@ def test_one_row_per_generated_row(scored, rows):
     made = [r for name in ("controls", "echo") for r in rows_of(folder, "generate", name, "generated")]
     assert set(rows) == {r["generated_id"] for r in made} - {"echo.torn"} and len(made) == 6 + 4
     for row in rows.values():
-        assert (row["protocol"].partition("(")[0], row["expert"], row["expert_sha256"]) == ("syncnet-direct", f"small:{sha[:8]}", sha)
+        assert (row["protocol"].partition("(")[0], row["expert"], row["expert_sha256"]) == ("syncnet-v2-direct", f"small:{sha[:8]}", sha)
         assert -60 < row["loudness_db"] < 0 and row["finder"]
 
 
 def test_a_metric_is_a_number_or_has_a_reason(rows):
     for row in rows.values():
-        for name in stages.score.METRICS:
+        for name in stages.judge.METRICS:
             assert (row[name] is None) == (name in row["why"]), (row["generated_id"], name, row[name], row["why"])
 
 
@@ -157,3 +159,18 @@ def test_only_a_changed_row_is_scored_again(scored):
 def test_without_an_expert_it_says_what_to_do(talkers):
     with inside(talkers) as params, pytest.raises(UserError, match="no sync expert here; train one"):
         stages.score.main("controls", params)
+
+
+def test_every_sound_of_the_truth_has_its_error(scored, rows):
+    folder, _ = scored
+    said = {r["recording_id"]: r["phonemes"] for r in rows_of(folder, "download", "synthetic-en", "truth")}
+    echo = rows["echo.self"]
+    recording = next(r["recording_id"] for r in rows_of(folder, "track", "synthetic-en", "tracks") if r["track_id"] == echo["track_id"])
+    errors = {e["viseme"]: e for e in echo["viseme_errors"]}
+    assert set(errors) <= {p["viseme"] for p in said[recording]} and len(errors) >= 5
+    assert sum(e["n_frames"] for e in errors.values()) <= echo["n_frames"] and all(abs(e["signed"]) <= e["error"] + 1e-12 for e in errors.values())
+    still = next(r for r in of(rows, "still", "self") if r["track_id"] == echo["track_id"])
+    wide = {e["viseme"]: e["error"] for e in still["viseme_errors"]}
+    assert np.mean([e["error"] for e in errors.values()]) < 0.6 * np.mean(list(wide.values())), "a still mouth misses more"
+    assert {r["why"]["viseme_errors"] for r in of(rows, "real", "self")} == {"is_the_reference"}
+    assert {r["why"]["viseme_errors"] for r in of(rows, "echo", "shuffled")} == {"other_words"}

@@ -76,10 +76,10 @@ def test_speech_after_the_last_picture_is_nobodys():
 
 
 def test_hard_cuts_are_found_and_slow_motion_is_not():
-    frames = [f for k, n in enumerate((70, 80, 75)) for f in drifting(k, n)]
+    frames = [(f, (256, 192)) for k, n in enumerate((70, 80, 75)) for f in drifting(k, n)]
     n, cuts, size = find_shots(frames, 3.0)
-    assert (n, size) == (225, (128, 96)) and cuts == [70, 150]
-    assert find_shots(drifting(1, 100), 3.0)[1] == []
+    assert (n, size) == (225, (256, 192)) and cuts == [70, 150]
+    assert find_shots([(f, (256, 192)) for f in drifting(1, 100)], 3.0)[1] == []
     assert find_shots([], 3.0) == (0, [], (0, 0))
 
 

@@ -1,0 +1,196 @@
+"""Judges one face in one video: arrays in, a score row's columns out. Not a stage, but what stages.score and stages.score_files share.
+
+The figures themselves, and where to add one, are in stages/figures.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.figures import FIGURES, METRICS, Null, Take, Unscored
+
+TRACK_JPEG_QUALITY = 2  # of the frames in which the published pipeline finds faces
+NETWORKS = {"lpips": "lpips_alexnet", "identity": "sface"}  # config key -> name in core.weights: used where the file is here
+
+
+class Judge:
+    """Everything that stays the same from row to row: protocol, expert, mesh, networks.
+
+    config: protocol, vshift, min_windows, view (of core.params.View), expert (`read_expert`; None: LSE is null with `no_expert`),
+    mesh (kind, path) or None, smooth_frames, sound ("clip" or "file"), and by name of NETWORKS a file or None.
+    """
+
+    def __init__(self, config: dict[str, Any]):
+        from core.views import ViewTemplate
+        from metrics.protocols import protocol
+
+        self.config = config
+        self.protocol = protocol(config["protocol"])
+        self.template = ViewTemplate(**config["view"])
+        self.expert = self.mesh = None
+        if config["expert"] is not None:
+            import torch
+
+            from core.weights import load_torch
+            from models.experts.syncnet import open_sync
+
+            torch.set_num_threads(1)
+            self.expert = open_sync("syncnet" if config["expert"]["network"] == "full" else "small",
+                                    load_torch(Path(config["expert"]["path"])), self.template.shape)
+        if config["mesh"] is not None:
+            from models.experts.landmarks import open_landmarker
+
+            self.mesh = open_landmarker(Path(config["mesh"][1]), config["mesh"][0])
+
+    @cached_property
+    def perceptual(self) -> Any:
+        """LPIPS, or None where its weights are not here."""
+        from models.experts.perceptual import open_perceptual
+
+        path = self.config.get("lpips")
+        return None if path is None else open_perceptual(Path(path), "alex")
+
+    @cached_property
+    def recognizer(self) -> Any:
+        """The face recognizer, or None where its weights are not here."""
+        from models.experts.identity import open_recognizer
+
+        path = self.config.get("identity")
+        return None if path is None else open_recognizer(Path(path))
+
+    def __call__(self, take: Take) -> dict[str, Any]:
+        """The judged columns of a score row: all of METRICS, protocol, expert, finder, loudness_db and null_reasons."""
+        from core import audio
+
+        values: dict[str, Any] = dict.fromkeys(METRICS)
+        why: dict[str, str] = {}
+        for columns, figure in FIGURES:
+            try:
+                found = figure(self, take)
+            except Unscored as unscored:
+                why |= dict.fromkeys(columns, unscored.reason)
+                continue
+            why |= {name: value.reason for name, value in found.items() if isinstance(value, Null)}
+            values |= {name: value for name, value in found.items() if not isinstance(value, Null)}
+        expert = self.config["expert"] or {}
+        return values | {
+            "protocol": self.describe(take.finder), "expert": expert.get("name"), "expert_sha256": expert.get("sha256"),
+            "finder": take.finder, "loudness_db": None if take.samples is None else audio.loudness_db(take.samples),
+            "null_reasons": [{"metric": m, "reason": r} for m, r in sorted(why.items())]}
+
+    def describe(self, finder: str | None) -> str:
+        """The protocol string of rows whose boxes come from `finder` (`kind:sha256`)."""
+        from metrics.protocols import describe
+
+        height, width = self.template.shape
+        scale, shift = _s3fd(finder) if self.template.kind == "syncnet" else (1.0, 0.0)
+        return describe(self.protocol, view=self.template.kind, height=height, width=width, vshift=self.config["vshift"],
+                        min_windows=self.config["min_windows"], finder=finder, box_scale=scale, box_shift=shift, sound=self.config["sound"])
+
+    def crops(self, take: Take) -> np.ndarray:
+        """What the sync expert sees: uint8 (n, height, width, 3). Unscored without a face where the protocol needs one."""
+        import cv2
+
+        from core.media import jpeg_roundtrip_mjpeg
+        from core.views import view_transforms
+
+        frames = take.frames if take.sync_frames is None else take.sync_frames
+        height, width = self.template.shape
+        if self.protocol.picture == "whole frame":
+            return np.stack([f if f.shape[:2] == (height, width) else cv2.resize(f, (width, height)) for f in frames])
+        if take.face is None:
+            raise Unscored(take.no_track)
+        if self.template.kind == "mouth" and take.face.meshed.mean() < 0.5:
+            raise Unscored("no_mesh")
+        boxes = take.face.boxes if self.template.kind != "syncnet" else s3fd_boxes(take.face.boxes, take.finder)
+        moves = view_transforms(self.template, boxes, take.face.landmarks)
+        cut = (self.template.cut(f, m) for f, m in zip(frames, moves, strict=False))
+        return np.stack(list(jpeg_roundtrip_mjpeg(cut) if self.protocol.jpeg else cut))
+
+
+class Reel:
+    """Frames of a video that can be gone through again: kept where they are few, decoded anew where they are many."""
+
+    KEPT_BYTES = 1_000_000_000
+
+    def __init__(self, decode: Callable[[], Iterator[np.ndarray]], n_frames: int):
+        self._decode, self._n = decode, n_frames
+        self._kept: list[np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self._kept is not None:
+            return iter(self._kept)
+        return self._first()
+
+    def _first(self) -> Iterator[np.ndarray]:
+        kept: list[np.ndarray] = []
+        for k, frame in enumerate(self._decode()):
+            if k == self._n:
+                break
+            if frame.nbytes * self._n <= self.KEPT_BYTES:
+                kept.append(frame)
+            yield frame
+        if len(kept) == self._n:
+            self._kept = kept
+
+
+def seen_frames(judge: Judge, source: Any, start: int, n: int, threads: int = 1) -> Iterable[np.ndarray] | None:
+    """The sync_frames of a Take from a video: JPEG as its protocol has them; None where it looks at the decoded frames."""
+    from core import media
+
+    if not judge.protocol.jpeg or judge.expert is None:
+        return None
+    quality = TRACK_JPEG_QUALITY if judge.protocol.picture == "track" else None
+    return Reel(lambda: media.read_frames_jpeg(source, start=start, stop=start + n, quality=quality, threads=threads), n)
+
+
+def read_expert(path: Path) -> dict[str, Any]:
+    """A sync expert's file: path, sha256, network, view (its card's, else syncnet) and name (LSE-D only for the public weights)."""
+    from core.shards import read_json
+    from core.weights import known_name, use_file
+
+    found = use_file(path)
+    card_path = path.with_name("card.json")
+    card = read_json(card_path) if card_path.is_file() else {}
+    network = card.get("width", "full")
+    public = known_name(found.sha256) == "syncnet_v2"
+    return {"path": str(path), "sha256": found.sha256, "network": network, "view": card.get("view", "syncnet"),
+            "name": "syncnet_v2" if public else f"{network}:{found.sha256[:8]}"}
+
+
+def networks() -> tuple[dict[str, str | None], dict[str, str]]:
+    """(config entries, fingerprint marks) of the networks whose files are on this machine already: none is fetched for a score."""
+    from core.weights import WeightsMissing, find
+
+    config: dict[str, str | None] = {}
+    marks: dict[str, str] = {}
+    for key, name in NETWORKS.items():
+        try:
+            found = find(name, fetch=False)
+        except WeightsMissing:
+            config[key], marks[key] = None, "none"
+        else:
+            config[key], marks[key] = str(found.path), found.sha256
+    return config, marks
+
+
+def _s3fd(finder: str | None) -> tuple[float, float]:
+    from models.experts.finder import S3FD_BOX
+
+    return S3FD_BOX.get((finder or "").partition(":")[0], (1.0, 0.0))
+
+
+def s3fd_boxes(boxes: np.ndarray, finder: str | None) -> np.ndarray:
+    """Boxes (T, 4) of a finder (`kind:sha256`) as S3FD would have drawn them, by models.experts.finder.S3FD_BOX."""
+    scale, shift = _s3fd(finder)
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+    centre = centre + np.stack([np.zeros(len(boxes)), shift * (boxes[:, 2:] - boxes[:, :2]).max(1)], axis=1)
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)

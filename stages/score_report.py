@@ -1,0 +1,91 @@
+"""The full report of scores that did not come from the pipeline: the same document, tables and page, from rows and files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.params import Report
+from core.stage import UserError
+from core.timing import SAMPLES_PER_FRAME
+
+
+def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: float) -> dict[str, Any]:
+    """The report's document (report.document) of score rows alone: without planted languages, training and splits. UserError for rows
+    of more than one protocol."""
+    from core.weights import known_name
+    from metrics.robustness import MixedProtocols
+    from report import document as doc
+    from report.funnel import funnel
+    from stages.aggregate import versions
+
+    try:
+        document = doc.scores_document(rows, twins={}, margin=margin, seed=settings.seed, resamples=settings.bootstrap,
+                                       pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2", alpha=settings.alpha,
+                                       gallery_per_language=settings.gallery_per_language)
+    except MixedProtocols as error:
+        raise UserError(str(error)) from None
+    cells: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        cell = cells.setdefault(row["language"] or "und", {"in": 0, "kept": 0, "rejected": {}})
+        reasons = Counter(n["reason"] for n in row["null_reasons"])
+        lost = all(row[n["metric"]] is None for n in row["null_reasons"]) and row["n_frames"] == 0
+        cell["in"] += 1
+        cell["kept"] += not lost
+        if lost:
+            reason = reasons.most_common(1)[0][0]
+            cell["rejected"][reason] = cell["rejected"].get(reason, 0) + 1
+    kept = sum(c["kept"] for c in cells.values())
+    document["funnel"] = funnel([{"stage": "score", "instance": "files", "items_in": len(rows), "kept": kept,
+                                  "rejected": len(rows) - kept, "rows": {}, "by_language": cells}])
+    return document | {"training": [], "splits": [], "provenance": versions() | {"stages": []}}
+
+
+class FileShelf:
+    """The frames and sounds of a gallery whose videos are files: see stages.report.Shelf. made: generated_id -> (entry, first frame)."""
+
+    def __init__(self, made: dict[str, tuple[Any, int]]):
+        self._made = made
+
+    def frames(self, video: dict[str, Any], clip: dict[str, Any]) -> Iterator[np.ndarray]:
+        """The frames of one gallery video."""
+        from core.media import read_frames
+
+        entry, start = self._made[video["generated_id"]]
+        yield from read_frames(entry.generated, start=start, stop=start + video["n_frames"])
+
+    def sound(self, video: dict[str, Any], clip: dict[str, Any], n_frames: int) -> np.ndarray:
+        """int16 sound of one gallery video, exactly as long as its picture."""
+        from core.media import read_audio
+        from core.records import Reject
+
+        entry, start = self._made[video["generated_id"]]
+        try:
+            samples = read_audio(entry.audio or entry.generated)[start * SAMPLES_PER_FRAME:(start + n_frames) * SAMPLES_PER_FRAME]
+        except Reject:
+            samples = np.zeros(0, np.int16)
+        return np.pad(samples, (0, n_frames * SAMPLES_PER_FRAME - len(samples)))
+
+
+def write_report(rows: list[dict[str, Any]], made: dict[str, tuple[Any, int]], folder: Path, settings: Report | None = None,
+                 margin: float = 0.0) -> Path:
+    """Writes folder/index.html with all it needs, report.json, summary.json and scores.json beside it; the page's path."""
+    from core.shards import write_bytes, write_json
+    from report import document as doc
+    from report.plain import plain
+    from stages.report import write_page
+
+    if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+        raise UserError(f"{folder}: not empty, and no report of ours, which would be replaced; name another folder with --report")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    document = report_document([r for r in rows if r["n_frames"]], settings or Report(), margin)
+    write_page(document, folder, FileShelf(made))
+    write_json(folder / "report.json", document)
+    write_json(folder / "summary.json", plain(doc.summary(document)))
+    write_bytes(folder / "scores.json", (json.dumps(rows, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode())
+    return folder / "index.html"

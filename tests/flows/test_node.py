@@ -1,0 +1,169 @@
+"""A training that moves between machines through DVC's remote: two clones of one project that share nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from flows import node, remote
+from flows.graph import load_graph
+from flows.plan import UnknownTarget
+from tests.flows.fake import ROOT
+from tests.flows.night_repo import NightRepo
+
+pytestmark = pytest.mark.slow
+
+TRAIN = '''"""A training in steps, each a line of its checkpoint, which it goes on from; writes its model at the end."""
+import os, pathlib, time
+work = pathlib.Path(".babelface/work/train/toy/checkpoint.pt")
+work.parent.mkdir(parents=True, exist_ok=True)
+done = work.read_text().split() if work.exists() else []
+pathlib.Path("side/began").write_text(str(len(done)))
+for step in range(len(done), 12):
+    time.sleep(float(os.environ.get("TOY_STEP_S", "0")))
+    done.append(f"step{step}")
+    temp = work.with_name("temp")
+    temp.write_text(" ".join(done))
+    os.replace(temp, work)
+out = pathlib.Path("data/train/toy")
+out.mkdir(parents=True, exist_ok=True)
+(out / "model.pt").write_text(" ".join(done) + open("data/features/model-input").read())
+pathlib.Path("side/card").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+work.unlink()
+'''
+
+GRAPH = """stages:
+  features:
+    cmd: mkdir -p data/features side && echo features >> side/starts && echo input > data/features/model-input
+    outs:
+    - data/features: {persist: true}
+  train-toy:
+    cmd: python train.py
+    deps: [data/features, train.py]
+    meta: {gpu: 1, cheap: false, cpus: 1}
+    outs:
+    - data/train/toy: {persist: true}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The machine with the data: built, sent; and a folder that is the remote."""
+    base = tmp_path_factory.mktemp("machines")
+    repo = NightRepo(base / "home")
+    (repo.path / "train.py").write_text(TRAIN)
+    (repo.path / "dvc.yaml").write_text(GRAPH)
+    (repo.path / ".dvc/config.local").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {base / 'store'}\n")
+    repo.call("git", "add", "-A")
+    repo.call("git", "commit", "-qm", "a training")
+    repo.call("dvc", "repro", "features")
+    repo.call("flows.cli", "node", "send")
+    return repo
+
+
+def machine(home: NightRepo, name: str) -> NightRepo:
+    """A fresh clone with the remote configured, as a node has it."""
+    place = home.path.with_name(name)
+    home.call("git", "clone", "-q", str(home.path), str(place))
+    made = NightRepo.__new__(NightRepo)
+    made.path = place
+    (place / ".dvc/config.local").write_bytes((home.path / ".dvc/config.local").read_bytes())
+    (place / "side").mkdir()
+    for room in ("core", "flows", "metrics", "report", "stages"):
+        (place / room).symlink_to(ROOT / room)
+    return made
+
+
+def start(repo: NightRepo, step_s: float) -> subprocess.Popen:
+    env = {**os.environ, "TOY_STEP_S": str(step_s), "BABELFACE_GPUS": "GPU-toy", "BABELFACE_GPU_LOCKS": str(repo.path.parent / "locks")}
+    return subprocess.Popen([sys.executable, "-m", "flows.cli", "node", "train", "toy", "--every", "1"], cwd=repo.path, env=env,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+
+
+def wait_for(found, process: subprocess.Popen, timeout_s: float = 90):
+    end = time.monotonic() + timeout_s
+    while not (value := found()):
+        assert process.poll() is None and time.monotonic() < end, process.communicate(timeout=30)[0] if process.poll() is not None else "late"
+        time.sleep(0.1)
+    return value
+
+
+def test_preempted_on_one_machine_finished_on_another_collected_on_a_third(home):
+    first = machine(home, "first")
+    process = start(first, 0.5)
+    checkpoint = first.path / ".babelface/work/train/toy/checkpoint.pt"
+    wait_for(lambda: checkpoint.exists() and len(checkpoint.read_text().split()) >= 3, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == node.PREEMPTED, output
+    assert "it goes on at its last checkpoint" in output
+    left = checkpoint.read_text()
+    kept, = (home.path.parent / "store/babelface/train/toy").glob("*/checkpoint.pt")
+    assert kept.read_text() == left and not (first.path / "data/train/toy/model.pt").exists()
+    assert "features" not in (first.path / "side/starts").read_text() if (first.path / "side/starts").exists() else True
+
+    second = machine(home, "second")
+    process = start(second, 0.0)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert (second.path / "side/began").read_text() == str(len(left.split())), "it went on where the first stopped"
+    assert (second.path / "data/features/model-input").read_text() == "input\n" and not (second.path / "side/starts").exists()
+    model = (second.path / "data/train/toy/model.pt").read_text()
+    assert model == " ".join(f"step{k}" for k in range(12)) + "input\n"
+    assert (second.path / "side/card").read_text() == "GPU-toy"
+    assert not kept.exists(), "a finished training leaves no checkpoint behind"
+
+    said = home.call("flows.cli", "node", "collect").stdout
+    assert "collected: train-toy" in said
+    assert (home.path / "data/train/toy/model.pt").read_text() == model
+    assert not [n.name for n in load_graph(home.path) if n.reasons], "nothing is out of date any more"
+
+
+def test_a_node_says_what_it_lacks(home, monkeypatch):
+    third = machine(home, "third")
+    monkeypatch.chdir(third.path)
+    with pytest.raises(UnknownTarget, match="no training 'train-tyo'; there are: train-toy"):
+        node.train("tyo")
+    (third.path / "train.py").write_text(TRAIN + "# other code\n")
+    (third.path / "dvc.yaml").write_text(GRAPH.replace("echo input", "echo other"))
+    with pytest.raises(node.NodeError, match="(?s)features is not as train-toy needs it.*babelface node send"):
+        node.train("toy")
+
+
+def test_keys_follow_content_and_locks_are_merged(home, monkeypatch):
+    monkeypatch.chdir(home.path)
+    key = remote.job_key("train-toy")
+    assert key == remote.job_key("train-toy") and len(key) == 20
+    before = (home.path / "train.py").read_text()
+    (home.path / "train.py").write_text(before + "# changed\n")
+    assert remote.job_key("train-toy") != key
+    (home.path / "train.py").write_text(before)
+    with pytest.raises(remote.RemoteError, match="no stage 'train-x'"):
+        remote.job_key("train-x")
+    lock = yaml.safe_load((home.path / "dvc.lock").read_text())
+    remote.merge_lock({"train-other": {"cmd": "true"}})
+    assert yaml.safe_load((home.path / "dvc.lock").read_text()) == {**lock, "stages": {**lock["stages"], "train-other": {"cmd": "true"}}}
+    (home.path / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+
+
+def test_without_a_remote_the_side_folder_is_named(tmp_path, monkeypatch):
+    repo = NightRepo(tmp_path / "alone")
+    with pytest.raises(remote.RemoteError, match="dvc remote add --default.*BABELFACE_SIDE"):
+        remote.open_side(repo.path)
+    monkeypatch.setenv("BABELFACE_SIDE", str(tmp_path / "shared"))
+    side, file = remote.open_side(repo.path), tmp_path / "file"
+    file.write_text("one")
+    side.put(file, "a/b/c")
+    file.write_text("two")
+    side.put(file, "a/b/c")
+    assert (tmp_path / "shared/a/b/c").read_text() == "two" and len(list((tmp_path / "shared/a/b").iterdir())) == 1
+    assert side.get("a/b/c", tmp_path / "back/c") and (tmp_path / "back/c").read_text() == "two"
+    side.delete("a/b/c")
+    side.delete("a/b/c")
+    assert not side.get("a/b/c", tmp_path / "back/c")

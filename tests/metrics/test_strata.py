@@ -1,0 +1,85 @@
+"""The stratified jackknife against closed forms and by simulation; permutations by hand."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metrics.strata import jackknife, permuted_slope, resampled_means, slope, stratum
+
+
+def sample(rng, n_speakers=6, n_clips=4, mean=0.0, prefix=""):
+    voice = rng.standard_normal(n_speakers)
+    values = mean + np.repeat(voice, n_clips) + rng.standard_normal(n_speakers * n_clips)
+    return values, [f"{prefix}{s}" for s in range(n_speakers) for _ in range(n_clips)]
+
+
+def test_one_language_with_equal_clips_is_the_t_interval_of_speakers_means():
+    values, who = sample(np.random.default_rng(1))
+    found = jackknife([stratum((values, who))], lambda m: m[..., 0].mean(-1))
+    means = values.reshape(6, 4).mean(1)
+    low, high = stats.t.interval(0.95, 5, means.mean(), stats.sem(means))
+    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
+    assert (found.n_clips, found.n_speakers) == (24, 6)
+
+
+def test_two_languages_are_welchs_t():
+    rng = np.random.default_rng(2)
+    one, two = sample(rng, 7, mean=1.0), sample(rng, 9, prefix="b")
+    found = jackknife([stratum(one), stratum(two)], lambda m: m[..., 0, 0] - m[..., 1, 0])
+    a, b = one[0].reshape(7, 4).mean(1), two[0].reshape(9, 4).mean(1)
+    welch = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((welch.low, welch.high))
+
+
+def test_the_order_of_the_rows_changes_no_bit():
+    values, who = sample(np.random.default_rng(3), 8, 5)
+    order = np.random.default_rng(4).permutation(len(values))
+    one, two = stratum((values, who)), stratum((values[order], [who[i] for i in order]))
+    assert np.array_equal(one.sums, two.sums) and one.names == two.names
+
+
+def test_intervals_of_a_slope_and_of_a_ratio_hold_what_they_promise():
+    rng = np.random.default_rng(5)
+    x = np.array([0.0, 0.0, 0.5, 0.7, 1.0])
+    hits = np.zeros(2)
+    for _ in range(400):
+        voices = rng.standard_normal((5, 6))  # one number per speaker and language is all that a cluster is
+        strata = [stratum((3 + 2 * d + v, list("abcdef"))) for d, v in zip(x, voices, strict=True)]
+        grown = jackknife(strata, lambda m: slope(x, m[..., 0]))
+        ratio = jackknife(strata, lambda m: m[..., 2:, 0].mean(-1) / m[..., :2, 0].mean(-1))
+        hits += [grown.low <= 2 <= grown.high, ratio.low <= (3 + 2 * x[2:].mean()) / 3 <= ratio.high]
+    assert (hits / 400 > 0.925).all() and (hits / 400 < 0.98).all(), hits / 400
+
+
+def test_too_few_speakers_and_undefined_ratios_have_reasons():
+    two = stratum((np.array([1.0, 2.0]), ["a", "b"]))
+    assert jackknife([two, two], lambda m: m[..., 0].mean(-1)).reason == "too_few_speakers"
+    one = stratum((np.array([1.0] * 6), ["a"] * 6))
+    many = stratum((np.arange(9.0), list("abcdefghi")))
+    assert jackknife([one, many], lambda m: m[..., 0].mean(-1)).reason == "too_few_speakers", "one speaker in one language"
+    zero = jackknife([many], lambda m: m[..., 0].mean(-1) / np.zeros(m.shape[:-2]))
+    assert (zero.mean, zero.reason) == (None, "not_defined")
+
+
+def test_a_slope_and_its_permutations():
+    x, y = np.array([0, 0.2, 0.6, 1.0]), np.array([1.0, 1.1, 1.6, 1.9])
+    assert slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0])
+    steep = [abs(np.polyfit(x[list(p)], y, 1)[0]) for p in permutations(range(4))]
+    assert permuted_slope(x, y, 1) == pytest.approx(np.mean(np.array(steep) >= slope(x, y) - 1e-9))
+    assert permuted_slope(np.ones(4), y, 1) is None
+    long = permuted_slope(np.arange(10.0), np.arange(10.0), 1, 999)
+    assert long == pytest.approx(1 / 1000, abs=2e-3) and long == permuted_slope(np.arange(10.0), np.arange(10.0), 1, 999)
+
+
+def test_resampled_means_spread_like_the_speakers_do():
+    values, who = sample(np.random.default_rng(6), 12)
+    one = stratum((values, who), (values + 1, who))
+    draws = resampled_means([one, one], 7, 4000)
+    assert draws.shape == (4000, 2, 2) and np.allclose(draws[..., 1] - draws[..., 0], 1), "one draw serves all kinds"
+    speakers = values.reshape(12, 4).mean(1)
+    assert draws[:, 0, 0].std() == pytest.approx(speakers.std() / 12**0.5, rel=0.06)
+    assert abs(np.corrcoef(draws[:, 0, 0], draws[:, 1, 0])[0, 1]) < 0.06, "languages are drawn apart"

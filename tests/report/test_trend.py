@@ -1,0 +1,88 @@
+"""The trend page: one file, a chart per metric and language, rings where a language got worse, crosses where a night failed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+
+from report.trend import chart, lede, render
+
+METRICS = [{"name": "lse_c", "label": "LSE-C*", "higher_is_better": True, "digits": 3, "unit": ""},
+           {"name": "lip_gap", "label": "Lip gap", "higher_is_better": False, "digits": 2, "unit": "px"}]
+
+
+def night(day: int, status: str = "good", value: float = 0.5, worse: bool = False, intervals: bool = True) -> dict:
+    figures = [] if status == "failed" else [
+        {"metric": m["name"], "system": s, "language": tag, "mean": value + 0.1 * k, "low": value + 0.1 * k - 0.05 if intervals else None,
+         "high": value + 0.1 * k + 0.05 if intervals else None, "reason": None if intervals else "too_few_speakers", "n_clips": 12,
+         "n_speakers": 6 if intervals else 2} for m in METRICS for k, s in enumerate(("a<b", "real")) for tag in ("tr", "en")]
+    change = {"mean": -0.2, "low": -0.3, "high": -0.1, "reason": None, "n_clips": 12, "n_speakers": 6}
+    regressions = [{"language": "tr", "system": "a<b", "metric": "lse_c", "change": change}] if worse else []
+    failed = status == "failed"
+    return {"name": f"nightly-2026-11-{day:02d}", "date": f"2026-11-{day:02d}", "status": status, "commit": None, "code": "c" * 40,
+            "baseline": "nightly-2026-11-01" if day > 1 else None, "note": "", "regressions": regressions, "improvements": [],
+            "failures": [{"name": "score-a", "why": "exit status 1", "tail": [], "log": "", "skipped": 0}] if failed else [], "ran": 2,
+            "figures": figures, "metrics": [] if failed else METRICS, "systems": ["a<b", "real"], "headline": "" if failed else "lse_c",
+            "languages": [] if failed else ["en", "tr"], "report": not failed, "comparison": day > 1 and not failed}
+
+
+NIGHTS = [night(1), night(2, "failed"), night(3, value=0.52), night(4, "regressed", 0.3, worse=True)]
+
+
+def test_one_file_with_a_chart_per_metric_and_language():
+    page = render(NIGHTS)
+    charts = re.findall(r'(<svg class="chart trend".*?</svg>)</figure>', page, re.S)
+    assert len(charts) == len(METRICS) * 2
+    for svg in charts:
+        ElementTree.fromstring(svg)
+        assert svg.count('class="failed"') == 1
+    assert page.count('class="ring"') == 1 and page.count('<figure class="worse">') == 1
+    assert not re.search(r'(src|href)="(https?:|static/)', page)
+    assert "a<b" not in page and "a&lt;b" in page
+    assert 'href="nightly-2026-11-04/comparison/index.html"' in page and "tr: a&lt;b LSE-C* \u22120.200" in page
+    assert render(NIGHTS) == page
+
+
+def test_a_line_breaks_where_a_night_has_no_value_and_marks_are_hollow_without_interval():
+    at = {(k, "a"): {"mean": 0.5, "low": None, "high": None, "reason": "too_few_speakers", "n_clips": 1, "n_speakers": 1} for k in (0, 1, 3)}
+    svg = chart([night(d) for d in range(1, 5)], METRICS[0], "tr", ["a"], at, set())
+    assert svg.count('class="line s0"') == 1 and svg.count("hollow") == 3 and "whisker" not in svg
+    points = re.search(r'class="line s0" d="M([^"]+)"', svg)[1].split("L")
+    assert len(points) == 2, "nights 1 and 2 are joined, night 4 stands alone"
+
+
+@pytest.mark.parametrize("nights", [[], [night(1)], [night(1, "failed")]], ids=["none", "one", "only-failed"])
+def test_degenerate_histories_render(nights):
+    page = render(nights)
+    assert ("No night has been recorded yet" in page) == (not nights)
+
+
+def test_the_lede_says_how_the_last_night_was():
+    assert lede(NIGHTS) == "Last night a language got worse (nightly-2026-11-04). Of the 4 nights shown 2 were good."
+    assert lede([night(1)]) == "Last night was good (nightly-2026-11-01)."
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_in_a_browser_the_metric_is_chosen_by_keyboard_and_nothing_is_fetched(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path, asked = tmp_path / "index.html", []
+    path.write_text(render(NIGHTS))
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        page = browser.new_page(color_scheme="dark", viewport={"width": 1200, "height": 900})
+        page.on("request", lambda r: asked.append(r.url) if not r.url.startswith(("file://", "data:")) else None)
+        page.on("pageerror", lambda e: asked.append(str(e)))
+        page.goto(path.as_uri())
+        assert page.locator('[data-panel="lse_c"]').is_visible() and not page.locator('[data-panel="lip_gap"]').is_visible()
+        page.locator('.picker input[value="lse_c"]').focus()
+        page.keyboard.press("ArrowRight")
+        assert page.locator('[data-panel="lip_gap"]').is_visible() and not page.locator('[data-panel="lse_c"]').is_visible()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 21)"
+        browser.close()
+    assert not asked
