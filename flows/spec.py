@@ -9,9 +9,10 @@ from pathlib import Path
 
 from core.codehash import closure
 from core.params import Corpus, Expert, Params, System, WeightsFile
+from corpora.registry import adapter_name
 
 DATA_STAGES = ("download", "segment", "track", "crop", "features")
-STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "aggregate", "report")
+STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "bias", "aggregate", "report")
 CONTROLS = "controls"
 SUMMARY = "results/summary.json"
 REPORT = "results/report"
@@ -29,7 +30,8 @@ _PARAMS = {"download": ("shards", "executor.codec_threads"), "segment": ("segmen
            "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
            "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker", "track.smooth_frames",
                      "crop.views", "shards"),
-           "aggregate": ("score.expert_valid_margin", "report", "train.experts", "train.systems"), "report": ("report",)}
+           "bias": ("score.protocol", "score.vshift", "score.min_windows", "crop.views", "shards", "executor.codec_threads"),
+           "aggregate": ("score.expert_valid_margin", "score.expert", "score.ablation_experts", "report", "train.experts", "train.systems"), "report": ("report",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def groups(params: Params, root: Path = Path(".")) -> list[Group]:
         deps = [f"data/{above}/${{key}}" for above in _READS[stage]]
         if stage == "download":
             items, slots = _downloads(params)
-            deps = ["${item.source}", "${item.index}", *code("download", root, adapters=True)]
+            deps = ["${item.source}", "${item.index}", "${item.media}", *code("download", root, adapters=True)]
             keys = ["corpora.${item.corpus}.languages.${item.language}", *(f"${{item.{slot}}}" for slot in slots)]
         else:
             items, keys = {i.name: {} for i in instances}, []
@@ -117,7 +119,12 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
         found.append(Stage("score", name, (*reads, *code("score", root)),
                            _present(params, _PARAMS["score"]), (f"data/score/{name}",),
                            {"gpu": 1, "cheap": False, "cpus": workers}))
-    made = [f"data/{s}/{n}" for s in ("generate", "score") for n in generators] + [f"data/train/{n}" for n in (*experts, *systems)]
+    for name in params.score.ablation_experts:
+        reads = [f"data/generate/{CONTROLS}", *every("download", "segment", "track"), f"data/train/{name}"]
+        found.append(Stage("bias", name, (*reads, *code("bias", root)), _present(params, _PARAMS["bias"]), (f"data/bias/{name}",),
+                           {"gpu": 1, "cheap": False, "cpus": workers}))
+    made = [f"data/{s}/{n}" for s in ("generate", "score") for n in generators] + [f"data/bias/{n}" for n in params.score.ablation_experts] + \
+        [f"data/train/{n}" for n in (*experts, *systems)]
     funnel = every(*DATA_STAGES)
     found.append(Stage("aggregate", "all", (*made, split, *funnel, *code("aggregate", root)),
                        (*_present(params, _PARAMS["aggregate"]), "corpora"),
@@ -130,13 +137,13 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
 def code(stage: str, root: Path = Path("."), *, adapters: bool = False, system: Expert | System | None = None) -> list[str]:
     """Files whose change makes a stage's results doubtful: what it imports, its templates, and what it opens by name.
 
-    adapters: also what any corpus adapter imports outside corpora/, the same list whatever corpora there are, so that another
-    corpus changes nobody else's. system: also the file of the talking-face system that the entry names.
+    adapters: also what any corpus adapter imports but adapters themselves, the same list whatever corpora there are, so that
+    another corpus changes nobody else's. system: also the file of the talking-face system that the entry names.
     """
     files = set(closure(f"stages.{stage}", root))
     if adapters:
         for name in _adapter_modules(root):
-            files |= {f for f in closure(name, root) if not f.startswith("corpora/")}
+            files |= {f for f in closure(name, root) if not _of_an_adapter(f, root)}
     if isinstance(system, System):
         files |= set(closure(f"models.systems.{system.system}", root))
     for folder in sorted({f.partition("/")[0] for f in files if "/" in f}):
@@ -148,6 +155,12 @@ def _adapter_modules(root: Path) -> list[str]:
     folder = root / "corpora"
     files = [p for p in (*folder.glob("*.py"), *folder.glob("*/adapter.py")) if p.stem not in ("__init__", "registry")]
     return sorted(".".join(p.relative_to(root).with_suffix("").parts) for p in files)
+
+
+def _of_an_adapter(file: str, root: Path) -> bool:
+    """Whether a file is an adapter, or lies in the folder of one: corpora/folder.py, but not corpora/index/tables.py."""
+    room, *folders, _ = file.split("/")
+    return room == "corpora" and (not folders or (root / room / folders[0] / "adapter.py").is_file())
 
 
 def _downloads(params: Params) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -162,24 +175,31 @@ def _downloads(params: Params) -> tuple[dict[str, dict[str, str]], list[str]]:
         keys = settings[i.corpus]
         keys += [keys[-1]] * (len(slots) - len(keys))
         entry = params.corpora[i.corpus]
+        own = {slot: f"corpora.{i.corpus}.{key}" for slot, key in zip(slots, keys, strict=True)}
         items[i.name] = {"corpus": i.corpus, "language": i.language, "source": _source(entry), "index": _index(entry, i.language),
-                         **{slot: f"corpora.{i.corpus}.{key}" for slot, key in zip(slots, keys, strict=True)}}
+                         "media": _media(entry, i.language), **own}
     return items, slots
 
 
 def _source(entry: Corpus) -> str:
-    folder = Path("corpora") / entry.adapter
+    try:
+        folder = Path("corpora") / adapter_name(entry.adapter)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     return folder.as_posix() if folder.is_dir() else f"{folder.as_posix()}.py"
 
 
 def _index(entry: Corpus, language: str) -> str:
-    """What lists the recordings of one language: a folder of the user's, or a file of corpora/languages or corpora/indexes."""
-    if entry.path:
-        return entry.path
-    if entry.adapter == "synthetic":
-        return f"corpora/languages/{entry.languages[language].twin_of or language}.yaml"
-    index = Path("corpora/indexes") / entry.adapter
-    return index.as_posix() if index.is_dir() else _source(entry)
+    """What lists the recordings of one language: a file or folder of the user's, or a file of corpora/languages."""
+    return entry.path or f"corpora/languages/{entry.languages[language].twin_of or language}.yaml"
+
+
+def _media(entry: Corpus, language: str) -> str:
+    """Where the files lie that the index names: options.media, for a table its folder, for anything else the index itself."""
+    beside = Path(entry.path or "").parent
+    if entry.options.get("media"):
+        return str(entry.options["media"])
+    return beside.as_posix() if entry.adapter == "csv" and beside not in (Path("."), Path("/")) else _index(entry, language)
 
 
 def _expert(params: Params) -> list[str]:

@@ -1,0 +1,109 @@
+"""From the rows of an index to items and rejects, each row exactly once; and from one such stream the functions of an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from core.records import Card, Item, Reject, Rejected, Source
+from corpora.index import files
+from corpora.index.tables import Row
+from corpora.index.values import UNKNOWN, BadIndex, item_id, tag_of
+
+Entry = Item | Rejected
+
+# What any adapter's `options` may hold.
+COMMON = {"media": "folder of files fetched already, called after the item or its video",
+          "language": "what is spoken where the index does not say"}
+
+
+def collect(card: Card, config: Mapping, rows: Iterable[Row], build: Callable[[Any], dict[str, Any]], *,
+            name: Callable[[Any], str], language: Callable[[Any], str | None] | None = None,
+            is_file: Callable[[Any], bool] | None = None) -> Iterator[Entry]:
+    """An Item or a Rejected for every row, in the rows' order.
+
+    build(raw) gives the Item's fields but id, corpus and language (source, speaker, kind, extra, video, start_s, end_s, box) or
+    raises Reject. name(raw) identifies the entry: a second one of the same name is rejected as a duplicate; is_file(raw): that
+    name is a file's. language(raw) is a tag, "" where the entry does not say, None where the index says it of no entry; then, and
+    without the function, the option `language` holds, or the card's only language.
+    """
+    options = config.get("options") or {}
+    spoken = options.get("language") or (card.languages[0] if len(card.languages) == 1 else "")
+    copies = files.LocalCopies(files.media_root(config)) if options.get("media") else None
+    taken: set[str] = set()
+    seen: dict[str, str] = {}
+    for file, at, raw in rows:
+        tag, given = UNKNOWN, f"{file} {at}".strip()
+        try:
+            if isinstance(raw, Reject):
+                tag = tag_of(spoken)[0]
+                raise raw
+            said = language(raw) if language else None
+            tag, problem = tag_of(spoken if said is None else said)
+            given = name(raw)
+            if problem:
+                raise Reject("bad_language", problem)
+            if given in seen:
+                raise Reject("duplicate", f"{given!r} stands on {seen[given]} already")
+            seen[given] = at
+            fields = build(raw)
+            if copies is not None and fields["source"].kind != "file":
+                fields |= local(copies, given, fields)
+            key = item_id(given, taken, is_file=bool(is_file and is_file(raw)))
+            entry: Entry = Item(key, card.name, tag, **({"speaker": None} | fields))
+        except Reject as reject:
+            key = item_id(given, taken, is_file=bool(is_file and isinstance(raw, dict) and is_file(raw)))
+            entry = Rejected(key, reject.reason, f"{file} {at}".strip() + f": {reject.detail}", tag)
+        yield entry
+
+
+def local(copies: files.LocalCopies, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that change because the bytes are here already: a file of the item's name is the clip itself, cut and cropped;
+    one of its video's name is the whole video. Raises Reject(missing_file) where there is neither."""
+    clip = copies.find(name)
+    if clip is not None:
+        return {"source": Source("file", clip), "box": None}
+    whole = copies.find(fields["video"]) if fields.get("video") else None
+    if whole is None:
+        raise Reject("missing_file", f"the media folder has no file called {name!r} nor one of its video {fields.get('video')!r}")
+    return {"source": replace(fields["source"], kind="file", at=whole)}
+
+
+def indexed(card: Card, entries: Callable[[Mapping], Iterator[Entry]], options: Iterable[str] = ()
+            ) -> tuple[Callable[[Mapping], list[str]], Callable[[Mapping, str], tuple[list[Item], list[Rejected]]]]:
+    """The functions `languages` and `items` of an adapter that has `entries`. options: the names its `options` may hold besides
+    those of COMMON."""
+    known = {*COMMON, *options}
+
+    def checked(config: Mapping) -> Iterator[Entry]:
+        for option in config.get("options") or {}:
+            if option not in known:
+                near = get_close_matches(option, known, n=1)
+                raise BadIndex(f"{card.name}: unknown option {option!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                               + f"; it takes {', '.join(sorted(known))}")
+        return entries(config)
+
+    def languages(config: Mapping) -> list[str]:
+        """All language tags of the index, sorted; "und" where some entry has none or an invalid one."""
+        return sorted({entry.language for entry in checked(config)})
+
+    def items(config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
+        """The usable entries of one language, sorted by id, and the rejected ones in the index's order.
+
+        Every entry belongs to exactly one language, so that the languages' items and rejects add up to the index. Raises
+        ValueError for a `language` that is not a tag, FileNotFoundError without the index.
+        """
+        wanted, wrong = tag_of(language)
+        if wrong:
+            raise BadIndex(f"{card.name}: {wrong}")
+        found: list[Item] = []
+        rejected: list[Rejected] = []
+        for entry in checked(config):
+            if entry.language == wanted:
+                (found if isinstance(entry, Item) else rejected).append(entry)
+        found.sort(key=lambda item: item.id)
+        return found, rejected
+
+    return languages, items

@@ -1,0 +1,77 @@
+"""What a row of one's own table may say: the columns that the corpora `csv` and `folder` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from core.records import Reject, Source
+from corpora.index import values
+from corpora.index.files import safe_path
+
+COLUMNS = ("id", "file", "url", "video", "start_s", "end_s", "x0", "y0", "x1", "y1", "box_unit", "box_frame_height", "language",
+           "speaker",
+           "kind", "sha256", "fetch")
+_OURS = frozenset(COLUMNS)
+
+
+def name_of(raw: Mapping[str, str]) -> str:
+    """What identifies a row: its id, else its file, address or video, with the stretch where one is given."""
+    if raw.get("id"):
+        return raw["id"]
+    name = raw.get("file") or raw.get("url") or raw.get("video") or ""
+    if raw.get("file") and ("./" in name or "//" in name):
+        name = str(PurePosixPath(name))
+    return f"{name}_{raw['start_s']}_{raw.get('end_s', '')}" if raw.get("start_s") else name
+
+
+def is_file(raw: Mapping[str, str]) -> bool:
+    """Whether `name_of` a row is a file's name and no more."""
+    return bool(raw.get("file")) and not raw.get("id") and not raw.get("start_s")
+
+
+def builder(root: Path | None) -> Callable[[Mapping[str, str]], dict[str, Any]]:
+    """A function from a row to an item's fields; files are looked for below `root`."""
+    root = root and root.resolve()
+
+    def build(raw: Mapping[str, str]) -> dict[str, Any]:
+        get, start_s, end_s = raw.get, None, None
+        if get("start_s") or get("end_s"):
+            start_s, end_s = values.span(get("start_s"), get("end_s"))
+        source = _source(raw, root, start_s, end_s)
+        kind = get("kind") or "real"
+        if kind not in values.KINDS:
+            raise Reject("bad_row", f"kind {kind!r}: expected one of {', '.join(values.KINDS)}")
+        fields: dict[str, Any] = {
+            "source": source, "speaker": get("speaker") or None, "kind": kind, "start_s": start_s, "end_s": end_s,
+            "video": get("video") or _video(source),
+            "extra": {key: raw[key] for key in sorted(raw.keys() - _OURS)}}
+        if get("x0") or get("y0") or get("x1") or get("y1"):
+            high = get("box_frame_height")
+            fields["box"] = values.box(get("x0"), get("y0"), get("x1"), get("y1"), unit=get("box_unit") or "share",
+                                       frame_height=int(values.number(high, "box_frame_height", "bad_box")) if high else None)
+        return fields
+
+    return build
+
+
+def _video(source: Source) -> str | None:
+    """What rows that are stretches of one file or page have in common; a whole file is a recording of its own."""
+    if source.kind == "file":
+        return source.at if source.start_s is not None else None
+    return values.video_of(source.at)
+
+
+def _source(raw: Mapping[str, str], root: Path | None, start_s: float | None, end_s: float | None) -> Source:
+    sha256 = raw.get("sha256") or None
+    if sha256 is not None and (len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef")):
+        raise Reject("bad_row", f"sha256 {sha256[:80]!r}: expected 64 hexadecimal digits")
+    if raw.get("file") or not (raw.get("url") or raw.get("video")):
+        name = raw.get("file", "")
+        if root is not None:
+            safe_path(root, name)
+        return Source("file", name, start_s, end_s, sha256)
+    if raw.get("url"):
+        return values.address(raw["url"], start_s, end_s, kind=raw.get("fetch"), sha256=sha256)
+    return values.youtube(raw["video"], start_s, end_s)
