@@ -224,8 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     for verb in (make, tell):
         verb.add_argument("--dir", type=Path, required=True, help="the workspace's folder")
     make.add_argument("--jobs", type=int, help="cores to use (default all)")
-    for name, default in Size.__dataclass_fields__.items():
-        make.add_argument(f"--{name.replace('_', '-')}", type=int, default=default.default, help=f"default {default.default}")
+    for option in ("--trained", "--other", "--planted", "--trained-clips", "--clips", "--scored", "--expert-steps", "--system-steps"):
+        default = getattr(Size(), option[2:].replace("-", "_"))
+        make.add_argument(option, type=int, default=default, help=f"default {default}")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.verb == "build":

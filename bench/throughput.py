@@ -85,6 +85,7 @@ class Line:
             segment.Mapper(config["segment"]), crop.Mapper(config["crop"]), features.Mapper(config["features"]))
         # The mappers look these up when they run, so the clock goes where they look.
         media.read_frames = self.clock.timed_frames(media.read_frames)
+        media.read_small_frames = self.clock.timed_frames(media.read_small_frames)
         media.encode_jpeg = self.clock.timed("jpeg", media.encode_jpeg)
         views.ViewTemplate.cut = self.clock.timed("cut", views.ViewTemplate.cut)
 

@@ -118,7 +118,7 @@ def _timeline(source: Source, reach_s: float, threads: int) -> Iterator[tuple[fl
 
 @functools.cache
 def _keep_freed_memory() -> None:
-    """Nothing; makes glibc keep the memory of freed frames. By default it returns each to the system, and half the time of decoding
+    """Nothing; makes glibc keep the memory of freed frames. By default it returns each to the system, and a third of the time of decoding
     720p goes into getting the same pages back. Its threshold grows with the largest block freed so far, up to 32 MB (mallopt(3),
     M_MMAP_THRESHOLD), so freeing one such block, never touched, is enough for the rest of the process."""
     np.empty(KEPT_BYTES, np.uint8)

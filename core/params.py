@@ -76,6 +76,28 @@ class Executor(Section):
     codec_threads: Count = 1
 
 
+class Fetch(Section):
+    """How items are fetched whose source is an address. Only `height` changes what arrives."""
+
+    height: int = Field(1080, ge=144, le=4320, description="the tallest picture asked of a page")
+    per_host: int = Field(2, ge=1, le=64, description="fetches from one host at a time")
+    per_second: float = Field(1.0, gt=0, le=1000, description="requests begun at one host")
+    attempts: int = Field(5, ge=1, le=100, description="that may fail, for one source")
+    pause_s: float = Field(2.0, gt=0, le=600, description="before the second attempt; doubles, with jitter")
+    stall_s: float = Field(30.0, gt=0, description="longest silence of a server")
+    timeout_s: float = Field(3600.0, gt=0, description="for all attempts of one source together")
+    max_bytes: Count = 20 << 30
+    cookies: str | None = Field(None, description="file of cookies in Netscape's format, for pages that ask who you are")
+    store: str = Field(".babelface/fetched", description="folder that whole files are kept in, so that none is fetched twice")
+    keep: bool = Field(True, description="keep them after their items are cut out")
+
+
+class Licences(Section):
+    """What the result is for. A corpus or model whose licence forbids commercial use is refused until this allows it."""
+
+    allow_non_commercial: bool = False
+
+
 class Segment(Section):
     min_s: float = Field(2.0, gt=0)
     max_s: float = Field(10.0, gt=0)
@@ -208,6 +230,8 @@ class Params(Section):
     corpora: dict[Name, Corpus]
     shards: int = Field(4, ge=1, le=1000)
     executor: Executor = Executor()
+    fetch: Fetch = Fetch()
+    licences: Licences = Licences()
     segment: Segment = Segment()
     track: Track = Track()
     crop: Crop

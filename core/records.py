@@ -21,6 +21,14 @@ REASONS = {
     "no_match": "one table of the index has it, another that must have it does not",
     "wrong_hash": "the bytes are not those that the index promises",
     "missing_file": "the index names a file that is not there",
+    "gone": "the address says that it is gone for good: a tombstone is kept",
+    "forbidden": "the address refuses us: private, behind a form, not for this country or age",
+    "unreachable": "the address did not answer as it should, in all attempts; another day it may",
+    "incomplete": "the address never sent all the bytes that it promised, or more than it promised",
+    "too_large": "larger than fetch.max_bytes",
+    "no_runtime": "the page needs a JavaScript runtime, and none was found",
+    "bad_archive": "the archive is damaged, or holds what must not be unpacked",
+    "forgotten": "taken out by name, in forgotten.yaml",
     "beyond_limit": "more clips of this speaker than generate.clips_per_speaker",
     "decode_error": "the media file cannot be decoded",
     "no_video": "the file has no video stream",
@@ -157,10 +165,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Where an item's media file lies, and its exact truth where the corpus knows it."""
+    """Where an item's media file lies, its exact truth where the corpus knows it, and what the ledger keeps of a fetch."""
 
     path: Path
     truth: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None  # bytes, sha256, etag, format of what lay at the address
 
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

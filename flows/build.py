@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from prefect import flow, task
@@ -15,7 +17,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import show
+from flows import gpu, server, show
 from flows.graph import Call, Outcome
 from flows.plan import Plan, plan
 from flows.runner import cores, gpus, only_build
@@ -23,6 +25,9 @@ from flows.schedule import MOST_PER_CALL, Schedule
 
 BUILD_TARGETS = ["split", "crop", "features"]
 RETRIES = 1
+GPU_LIMIT = "gpu"
+LIMIT_PATIENCE_S = 10.0
+LIMIT_POLL_S = 2.0
 
 
 class StageFailed(RuntimeError):
@@ -36,8 +41,8 @@ class StageFailed(RuntimeError):
 class SharedCall:
     """A dvc call whose instances are tasks of their own: the first task to ask runs it, the others wait for their part."""
 
-    def __init__(self, names: tuple[str, ...], calls: set[Call], on_start: Any):
-        self._names, self._calls, self._on_start = names, calls, on_start
+    def __init__(self, names: tuple[str, ...], calls: set[Call], on_start: Any, gpus: int = 0):
+        self._names, self._calls, self._on_start, self._gpus = names, calls, on_start, gpus
         self._lock, self._answer, self._asked = threading.Lock(), None, set()
 
     def outcome(self, name: str) -> Outcome:
@@ -62,9 +67,72 @@ class SharedCall:
         call = Call(names, on_start=self._on_start)
         self._calls.add(call)
         try:
-            return call.run()
+            with gpu_slots(self._gpus, call.killed) as environment:
+                call.environment = environment
+                return call.run()
         finally:
             self._calls.discard(call)
+
+
+@contextmanager
+def gpu_slots(n: int, stop: threading.Event) -> Iterator[dict[str, str]]:
+    """What a call that needs `n` GPUs gets in its environment, while it holds as many slots of Prefect's limit `gpu` and the file
+    locks of its cards (flows.gpu). Nothing is taken where it needs none or there is none; waiting ends once `stop` is set."""
+    n = min(n, len(gpu.cards()))
+    with limited(n, stop), gpu.held(n, stop) as environment:
+        yield environment
+
+
+@contextmanager
+def limited(n: int, stop: threading.Event) -> Iterator[None]:
+    # A private server sees this run only, which its file locks and Schedule bound already; and a slot that a killed run held
+    # would stay taken in its database.
+    if not n or server.private():
+        yield
+        return
+    from prefect.concurrency.sync import concurrency
+
+    make_gpu_limit()
+    while not stop.is_set():
+        if not _room(n):  # looked at before asking: Prefect logs every request that timed out as an error
+            stop.wait(LIMIT_POLL_S)
+            continue
+        slots = concurrency(GPU_LIMIT, occupy=n, strict=True, timeout_seconds=LIMIT_PATIENCE_S,
+                            raise_on_lease_renewal_failure=False)
+        try:
+            slots.__enter__()
+        except TimeoutError:  # somebody was quicker; asked in turns, so that Ctrl-C is heard
+            continue
+        try:
+            yield
+        finally:
+            slots.__exit__(None, None, None)
+        return
+    yield
+
+
+def _room(n: int) -> bool:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        limit = client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+    return not limit.active or limit.active_slots + n <= limit.limit
+
+
+def make_gpu_limit() -> None:
+    """Creates Prefect's limit `gpu` with as many slots as this machine has GPUs, where there is none: a strict limit must exist.
+    One that exists is left as it is: with several machines it is theirs together (`prefect gcl update gpu --limit 8`)."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+        except ObjectNotFound:
+            with suppress(ObjectAlreadyExists):  # another machine was quicker
+                slots = max(len(gpu.cards()), 1)
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
 
 
 def _was_killed(_task: Any, _run: Any, state: Any) -> bool:
@@ -98,7 +166,7 @@ def _drive(todo: Plan, jobs: int) -> list[Outcome]:
                 for outcome in schedule.settle():
                     live.finished(outcome)
                 while batch := schedule.take():
-                    share = SharedCall(batch, calls, live.started)
+                    share = SharedCall(batch, calls, live.started, items[batch[0]].gpu)
                     for name in batch:
                         one = run_stage.with_options(name=items[name].stage, task_run_name=name, tags=tags(items[name]))
                         one.submit(name, share).add_done_callback(lambda future, name=name: finished.put((name, future)))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_download import app as downloads
 from flows.cli_nights import app as nights
 
 TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Instances (track@synthetic-en), stages (track) or patterns "
@@ -270,6 +271,7 @@ def workspace(dest: Annotated[Path, typer.Argument(help="A folder that is new or
     print(create_workspace(dest, override(change or []), share_cache=share_cache, root=Path.cwd()))
 
 
+app.add_typer(downloads)
 app.add_typer(nights)
 
 

@@ -110,6 +110,7 @@ def cores() -> int:
 
 
 def gpus() -> int:
-    """How many NVIDIA GPUs the driver shows, without importing torch: 0 where there is no driver."""
-    folder = Path("/proc/driver/nvidia/gpus")
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
+    """How many GPUs this process may use."""
+    from flows.gpu import cards
+
+    return len(cards())

@@ -25,6 +25,10 @@ _QUIET = {"PREFECT_SERVER_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_STAR
           "PREFECT_SERVER_LOGGING_LEVEL": "ERROR", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 _OURS = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "0", "PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_CLI_PROMPT": "0",
          "PREFECT_LOGGING_TO_API_ENABLED": "0"}
+# What a server that stays needs: leases of concurrency slots that outlive it, so that no slot is lost with it.
+_STAYING = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "0", "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+_PRIVATE = "BABELFACE_PRIVATE_API"
 
 
 class NoServer(RuntimeError):
@@ -43,27 +47,62 @@ def prefect_api() -> Iterator[str]:
             raise NoServer(f"PREFECT_API_URL is {given}, and nothing answers there; start it (prefect server start) or unset the variable")
         yield given
         return
-    with _private() as address:
-        os.environ["PREFECT_API_URL"] = address
+    with _running(_free_port(), _QUIET) as address:
+        os.environ |= {"PREFECT_API_URL": address, _PRIVATE: "1"}
         try:
             yield address
+        finally:
+            for name in ("PREFECT_API_URL", _PRIVATE):
+                del os.environ[name]
+
+
+@contextmanager
+def standing_api(port: int) -> Iterator[str]:
+    """As `prefect_api`, for a process that stays: without PREFECT_API_URL a whole server on the loopback, with schedules and the
+    user interface, at a port that stays the same."""
+    if os.environ.get("PREFECT_API_URL"):
+        with prefect_api() as address:
+            yield address
+        return
+    os.environ.setdefault("PREFECT_HOME", str(HOME.resolve()))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise NoServer(f"port {port} is taken; if a Prefect server answers there, set "
+                           f"PREFECT_API_URL=http://127.0.0.1:{port}/api, else name another port with --port") from None
+    with _running(port, _STAYING) as address:
+        os.environ["PREFECT_API_URL"] = address
+        try:
+            with prefect_api():
+                yield address
         finally:
             del os.environ["PREFECT_API_URL"]
 
 
-@contextmanager
-def _private() -> Iterator[str]:
-    home = Path(os.environ["PREFECT_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
+def private() -> bool:
+    """Whether the Prefect API of this process is its own, and ends with it."""
+    return _PRIVATE in os.environ
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+@contextmanager
+def _running(port: int, settings: dict[str, str]) -> Iterator[str]:
+    """The address of a server of our own, which ends with us, however we end."""
+    home = Path(os.environ["PREFECT_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
     address = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable, "-m", "uvicorn",
                "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "error",
                "--lifespan", "on"]
     with open(home / "server.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, env={**os.environ, **_QUIET}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        process = subprocess.Popen(command, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True)
     try:
         if not answers(address, START_S, process):

@@ -14,6 +14,7 @@ from corpora.registry import adapter_name
 DATA_STAGES = ("download", "segment", "track", "crop", "features")
 STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "bias", "aggregate", "report")
 CONTROLS = "controls"
+FORGOTTEN = "forgotten.yaml"
 SUMMARY = "results/summary.json"
 REPORT = "results/report"
 # The instance names of one data stage become keys of a DVC group, which takes these characters only.
@@ -24,14 +25,15 @@ _READS = {"download": (), "segment": ("download",), "track": ("download", "segme
           "features": ("segment", "track")}
 # stage -> keys of params.yaml that its results depend on; how many workers there are is none of them. DVC does not notice a
 # dependency that is gone from the list: split and aggregate track all of `corpora`, and a corpus that goes changes the split.
-_PARAMS = {"download": ("shards", "executor.codec_threads"), "segment": ("segment", "shards"), "track": ("track", "shards"),
+_PARAMS = {"download": ("shards", "executor.codec_threads", "fetch.height", "licences"), "segment": ("segment", "shards"), "track": ("track", "shards"),
            "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"), "split": ("split", "track.min_mesh_share", "train.systems"),
            "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views", "features.store"),
            "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
            "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker", "track.smooth_frames",
                      "crop.views", "shards"),
-           "bias": ("score.protocol", "score.vshift", "score.min_windows", "crop.views", "shards", "executor.codec_threads"),
-           "aggregate": ("score.expert_valid_margin", "score.expert", "score.ablation_experts", "report", "train.experts", "train.systems"), "report": ("report",)}
+           "bias": ("score.protocol", "score.vshift", "score.min_windows", "crop.views", "shards"),
+           "aggregate": ("score.expert_valid_margin", "score.expert", "score.ablation_experts", "report", "train.experts",
+                         "train.systems"), "report": ("report",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def groups(params: Params, root: Path = Path(".")) -> list[Group]:
         deps = [f"data/{above}/${{key}}" for above in _READS[stage]]
         if stage == "download":
             items, slots = _downloads(params)
-            deps = ["${item.source}", "${item.index}", "${item.media}", *code("download", root, adapters=True)]
+            deps = ["${item.source}", "${item.index}", "${item.media}", *code("download", root, adapters=True),
+                    *([FORGOTTEN] if (root / FORGOTTEN).is_file() else [])]
             keys = ["corpora.${item.corpus}.languages.${item.language}", *(f"${{item.{slot}}}" for slot in slots)]
         else:
             items, keys = {i.name: {} for i in instances}, []
@@ -123,8 +126,8 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
         reads = [f"data/generate/{CONTROLS}", *every("download", "segment", "track"), f"data/train/{name}"]
         found.append(Stage("bias", name, (*reads, *code("bias", root)), _present(params, _PARAMS["bias"]), (f"data/bias/{name}",),
                            {"gpu": 1, "cheap": False, "cpus": workers}))
-    made = [f"data/{s}/{n}" for s in ("generate", "score") for n in generators] + [f"data/bias/{n}" for n in params.score.ablation_experts] + \
-        [f"data/train/{n}" for n in (*experts, *systems)]
+    made = [*(f"data/{s}/{n}" for s in ("generate", "score") for n in generators), *(f"data/bias/{n}" for n in params.score.ablation_experts),
+            *(f"data/train/{n}" for n in (*experts, *systems))]
     funnel = every(*DATA_STAGES)
     found.append(Stage("aggregate", "all", (*made, split, *funnel, *code("aggregate", root)),
                        (*_present(params, _PARAMS["aggregate"]), "corpora"),

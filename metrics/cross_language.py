@@ -1,8 +1,8 @@
 """What a system's figures say across languages: seen against unseen, the worst language, what is kept, how the gap grows with
 linguistic distance, and how firm a ranking is.
 
-Planted languages test the instrument and are left out. Every language counts the same, however many clips it has; a language's own
-figure is the mean over its clips. Intervals are over speakers: metrics.strata.
+Planted languages test the instrument and are left out. Every language counts the same, however many clips it has; a language's
+own figure is the mean over its clips. Intervals are over speakers: metrics.strata.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ class Cross:
     def _seed(self) -> int:
         return seed_of(self.table.seed, "speakers")
 
-    # ---- seen and unseen --------------------------------------------------------------------------------------------------------
+    # ---- seen and unseen
+    # --------------------------------------------------------------------------------------------------------
     def spread(self, system: str, metric: str) -> Spread:
         """All of `Spread` for one system and metric."""
         found, level = self.measured(system, metric), 1 - self.table.alpha
@@ -142,9 +143,11 @@ class Cross:
             if tags:
                 setattr(out, name, jackknife([strata[t] for t in tags], lambda m: m[..., 0].mean(-1), level))
         seen = np.array([tag in known for tag in found])
-        why = "unknown_training" if not known else "no_seen_language" if not seen.any() else "no_unseen_language" if seen.all() else None
+        lacking = {"unknown_training": not known, "no_seen_language": not seen.any(), "no_unseen_language": seen.all()}
+        why = next((reason for reason, so in lacking.items() if so), None)
         if why is None:
-            out.difference = jackknife([strata[t] for t in found], lambda m: m[..., ~seen, 0].mean(-1) - m[..., seen, 0].mean(-1), level)
+            out.difference = jackknife([strata[t] for t in found], lambda m: m[..., ~seen, 0].mean(-1) - m[..., seen, 0].mean(-1),
+                                       level)
             self._retention(out, found, seen, level)
         else:
             out.reasons |= {"difference": why, "retention": why}
@@ -165,8 +168,8 @@ class Cross:
         out.worst_share = float((draws.argmax(1) == means.argmax()).mean())
 
     def floor(self, language: str, metric: str) -> Sample:
-        """The gaps of what knows nothing: for the expert's figures real video with another clip's sound, for correlations 0, for all
-        others the still face."""
+        """The gaps of what knows nothing: for the expert's figures real video with another clip's sound, for correlations 0, for
+        all others the still face."""
         groups, table = self.table.groups, self.table
         real = groups.get(("real", "self", language), [])
         if METRICS[metric].judged:
@@ -179,8 +182,8 @@ class Cross:
     def _retention(self, out: Spread, found: list[str], seen: np.ndarray, level: float) -> None:
         """Retention: mean skill over unseen languages over mean skill over seen ones.
 
-        The skill in a language is 1 - gap / the floor's gap there: 1 is as good as real video, 0 is as bad as knowing nothing (a skill
-        score: Murphy 1988). A ratio says nothing where the skill in seen languages is not above 0.
+        The skill in a language is 1 - gap / the floor's gap there: 1 is as good as real video, 0 is as bad as knowing nothing (a
+        skill score: Murphy 1988). A ratio says nothing where the skill in seen languages is not above 0.
         """
         pairs = [(self.gaps(out.system, t, out.metric), self.floor(t, out.metric)) for t in found]
         if not all(len(floor[0]) for _, floor in pairs):
@@ -204,7 +207,8 @@ class Cross:
             return
         out.retention = jackknife(strata, lambda m: skill(m)[..., ~seen].mean(-1) / skill(m)[..., seen].mean(-1), level, n_clips)
 
-    # ---- distance -----------------------------------------------------------------------------------------------------------------
+    # ---- distance
+    # -----------------------------------------------------------------------------------------------------------------
     def slopes(self, metric: str, sounds: Mapping[str, Any], kinds: Sequence[str] = KINDS) -> list[Slope]:
         """The slope of every system's gap over every kind of distance. sounds: language -> metrics.languages.sound_counts."""
         out = [self._slope(system, metric, kind, sounds) for system in self.systems for kind in kinds]
@@ -238,7 +242,8 @@ class Cross:
             out.p = permuted_slope(xs, ys, seed_of(self.table.seed, "orders"))
         return out
 
-    # ---- ranking ------------------------------------------------------------------------------------------------------------------
+    # ---- ranking
+    # ------------------------------------------------------------------------------------------------------------------
     def rankings(self, metric: str) -> list[Ranking]:
         """The order of the systems in every language in which two or more were scored, and in all in which all were."""
         out, whole = [], []

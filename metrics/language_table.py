@@ -1,8 +1,8 @@
 """Languages and where they stand in their families: facts only, written down for this project.
 
 Names, families and branches are after Glottolog 5 (Hammarstrom, Forkel, Haspelmath & Bank, Max Planck Institute for Evolutionary
-Anthropology, https://glottolog.org), which is published under CC BY 4.0. Branches whose only purpose is to hold one language are left
-out, and deep classifications are cut to the nodes that tell these languages apart and their immediate surroundings.
+Anthropology, https://glottolog.org), which is published under CC BY 4.0. Branches whose only purpose is to hold one language are
+left out, and deep classifications are cut to the nodes that tell these languages apart and their immediate surroundings.
 """
 
 from __future__ import annotations

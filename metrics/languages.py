@@ -16,7 +16,8 @@ NO_TRUTH = "no_truth"
 KINDS = ("genealogical", "phonemes", "visemes")
 SILENCE = "sil"
 # Tags under which one language also goes: macro-languages and their commonest member, and old codes.
-ALIASES = {"cmn": "zh", "arb": "ar", "nb": "no", "nn": "no", "iw": "he", "in": "id", "ms": "id", "fil": "tl", "pes": "fa", "swh": "sw"}
+ALIASES = {"cmn": "zh", "arb": "ar", "nb": "no", "nn": "no", "iw": "he", "in": "id", "ms": "id", "fil": "tl", "pes": "fa",
+           "swh": "sw"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ def table() -> dict[str, Language]:
 
 
 def known(tag: str | None) -> Language | None:
-    """The language of a BCP-47 tag, by its first subtag (`pt-BR` is Portuguese; `zh-yue` Cantonese); a tag may have its corpus before
-    it (`corpus/tr`). None where the table has none, so also for private tags (`x-...`)."""
+    """The language of a BCP-47 tag, by its first subtag (`pt-BR` is Portuguese; `zh-yue` Cantonese); a tag may have its corpus
+    before it (`corpus/tr`). None where the table has none, so also for private tags (`x-...`)."""
     parts = (tag or "").rpartition("/")[2].lower().replace("_", "-").split("-")
     first = parts[1] if parts[0] == "zh" and "yue" in parts[1:2] else parts[0]
     return table().get(ALIASES.get(first, first))
@@ -53,9 +54,9 @@ def known(tag: str | None) -> Language | None:
 def genealogical_distance(a: str, b: str) -> tuple[float | None, str | None]:
     """(distance in [0, 1], None), or (None, unknown_language).
 
-    1 - 2 s / (d_a + d_b): s is the number of nodes that the paths from the family down to each language share, d the nodes of each
-    path, the language itself being its last. 0: one language; 1: no common family. The similarity of nodes of a tree of Wu & Palmer
-    1994. Trees are not equally deep in all families, so distances in two families are not on one scale.
+    1 - 2 s / (d_a + d_b): s is the number of nodes that the paths from the family down to each language share, d the nodes of
+    each path, the language itself being its last. 0: one language; 1: no common family. The similarity of nodes of a tree of Wu &
+    Palmer 1994. Trees are not equally deep in all families, so distances in two families are not on one scale.
     """
     one, two = known(a), known(b)
     if one is None or two is None:
@@ -93,7 +94,8 @@ def sound_counts(phonemes: Iterable[Sequence[Mapping[str, Any]] | None]) -> dict
 
 
 def total_variation(a: Mapping[str, float], b: Mapping[str, float]) -> float | None:
-    """Half the summed difference of two frequency tables, each brought to sum 1: 0 where they are equal, 1 where they share nothing.
+    """Half the summed difference of two frequency tables, each brought to sum 1: 0 where they are equal, 1 where they share
+    nothing.
 
     The overlap is 1 minus it. None where a table is empty.
     """
@@ -103,7 +105,8 @@ def total_variation(a: Mapping[str, float], b: Mapping[str, float]) -> float | N
     return sum(abs(a.get(k, 0) / sum_a - b.get(k, 0) / sum_b) for k in sorted({*a, *b})) / 2
 
 
-def distance(kind: str, a: str, b: str, sounds: Mapping[str, Mapping[str, Mapping[str, float]]]) -> tuple[float | None, str | None]:
+def distance(kind: str, a: str, b: str, sounds: Mapping[str, Mapping[str, Mapping[str, float]]]) -> tuple[float | None,
+                                                                                                          str | None]:
     """(distance of two languages, None) or (None, reason). kind: one of KINDS. sounds: language -> sound_counts of its corpus."""
     if kind == "genealogical":
         return genealogical_distance(a, b)

@@ -69,7 +69,8 @@ def real_leads(rows: Sequence[Row]) -> dict[str, tuple[np.ndarray, list[str]]]:
     return {tag: (np.array([lead for lead, _ in some]), [who for _, who in some]) for tag, some in sorted(found.items())}
 
 
-def twin_comparisons(table: Table, twins: dict[str, str], leads: dict[str, tuple[np.ndarray, list[str]]] | None = None) -> list[Comparison]:
+def twin_comparisons(table: Table, twins: dict[str, str],
+                     leads: dict[str, tuple[np.ndarray, list[str]]] | None = None) -> list[Comparison]:
     """Each planted language against the language it is a twin of: real video's own scores, and every system's gaps to real video.
 
     twins: planted language -> its model. leads: of `real_leads` over all rows. Where an expert is not valid its scores are null,
@@ -94,7 +95,8 @@ def twin_comparisons(table: Table, twins: dict[str, str], leads: dict[str, tuple
                 continue
             out.append(_comparison(table, planted, model, system, metric, *sides))
         if leads and planted in leads and model in leads:
-            out.append(_comparison(table, planted, model, "real", LEAD, *((-values, who) for values, who in (leads[planted], leads[model]))))
+            out.append(_comparison(table, planted, model, "real", LEAD,
+                                   *((-values, who) for values, who in (leads[planted], leads[model]))))
     return corrected(out)
 
 

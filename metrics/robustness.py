@@ -41,7 +41,8 @@ def metric_label(metric: MetricSpec, pinned: bool) -> str:
 
 
 def value_of(row: Row, metric: str) -> float | None:
-    """The row's value of a metric, or None. `abs_offset` is the size of `offset_frames`, `offset_within_one` whether that is at most 1."""
+    """The row's value of a metric, or None. `abs_offset` is the size of `offset_frames`, `offset_within_one` whether that is at
+    most 1."""
     value = row.get(METRICS[metric].column)
     if value is None or not np.isfinite(value):
         return None
@@ -205,7 +206,8 @@ class Cell:
 class Table:
     """Score rows of one protocol, ready to be asked for values and gaps. Build it with rows that went through `drop_unjudged`.
 
-    Rows are grouped once; a metric's values, gaps and leads are worked out once for all rows, as arrays with nan where there are none.
+    Rows are grouped once; a metric's values, gaps and leads are worked out once for all rows, as arrays with nan where there are
+    none.
     """
 
     def __init__(self, rows: Sequence[Row], *, seed: int = 0, resamples: int = 2000, alpha: float = 0.05):
@@ -230,7 +232,8 @@ class Table:
         self._index = {key: np.array(found) for key, found in index.items()}
         self._at = {id(row): i for i, row in enumerate(self.rows)}
         self._reference = np.array(
-            [real_clip.get(r["audio_clip_id"], -1) if r["condition"] in CROSS else real.get(r["track_id"], -1) for r in self.rows], int
+            [real_clip.get(r["audio_clip_id"], -1) if r["condition"] in CROSS else real.get(r["track_id"], -1)
+             for r in self.rows], int
         )
         self._below = np.array([shuffled.get((r["system"], r["track_id"]), -1) for r in self.rows], int)
         self._is_real = np.array([(r["system"], r["condition"]) == ("real", "self") for r in self.rows], bool)
@@ -239,7 +242,8 @@ class Table:
         self._inputs, _ = _codes((r["track_id"], r["audio_clip_id"] or "") for r in self.rows)
         self._faces, self._face_names = _codes(speaker_of(r) for r in self.rows)
         self._voices, self._voice_names = _codes(self._voice_of(r) for r in self.rows)
-        self._two_people = np.array([self._voice_names[v] != self._face_names[f] for v, f in zip(self._voices, self._faces, strict=True)], bool)
+        self._two_people = np.array([self._voice_names[v] != self._face_names[f] for v,
+                                     f in zip(self._voices, self._faces, strict=True)], bool)
         self._sampled = any(len(np.unique(self._inputs[found])) < len(found) for found in self._index.values())
         self._reason_names = ["not_measured"]
         self._why: dict[str, dict[int, str]] = {}
@@ -281,13 +285,13 @@ class Table:
         return np.array([self._at[id(row)] for row in rows], int)
 
     def values(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
-        """(values, clusters) of rows that have one; several samples of one input count as one clip, with their mean. None at all for
-        LSE-C where zero padding makes it depend on lengths that differ."""
+        """(values, clusters) of rows that have one; several samples of one input count as one clip, with their mean. None at all
+        for LSE-C where zero padding makes it depend on lengths that differ."""
         return self._figure(self.where(rows) if metric != "lse_c" or not self._mixed else np.array([], int), "value", metric)
 
     def gaps(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
-        """(gaps to real video, clusters), clip by clip; clips with no value on either side are left out. A row is measured against the
-        real video of its own clip, or of the clip its sound comes from."""
+        """(gaps to real video, clusters), clip by clip; clips with no value on either side are left out. A row is measured
+        against the real video of its own clip, or of the clip its sound comes from."""
         return self._figure(self.where(rows), "gap", metric)
 
     def leads(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
@@ -299,9 +303,9 @@ class Table:
         return self.gather(index[~np.isnan(values)], values[~np.isnan(values)])
 
     def gather(self, index: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """(values, clusters), one per input, of values of the rows at `index` of one group. Where face and voice are two people, the
-        clusters are those of the fewer: ten faces that all speak with one voice are not ten independent trials, nor are ten voices on
-        one face."""
+        """(values, clusters), one per input, of values of the rows at `index` of one group. Where face and voice are two people,
+        the clusters are those of the fewer: ten faces that all speak with one voice are not ten independent trials, nor are ten
+        voices on one face."""
         if self._sampled:
             inputs, first, which = np.unique(self._inputs[index], return_index=True, return_inverse=True)
             if len(inputs) < len(index):

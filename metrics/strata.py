@@ -1,7 +1,7 @@
 """Figures that lie across languages, with intervals over speakers: the jackknife that leaves out one speaker of one language.
 
-A stratum is a language; its clusters are its speakers. A statistic is any smooth function of the strata's means. Nobody speaks in two
-strata: clusters of different strata are independent.
+A stratum is a language; its clusters are its speakers. A statistic is any smooth function of the strata's means. Nobody speaks in
+two strata: clusters of different strata are independent.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def jackknife(
 
     statistic: float64 (..., S, K) of means -> float64 (...). Its variance is the sum over strata of (G - 1) / G times the squared
     deviations of the leave-one-cluster-out values (the stratified delete-one jackknife: Shao & Tu 1995, section 6.2; CR3 for
-    statistics that are linear), its degrees of freedom Satterthwaite's over the strata. n_clips: what `n_clips` shall say; the values
-    of the first kind if None. No interval (too_few_speakers) where a stratum has fewer than 2 clusters or all have fewer than 6;
-    mean None (not_defined) where the statistic is not finite.
+    statistics that are linear), its degrees of freedom Satterthwaite's over the strata. n_clips: what `n_clips` shall say; the
+    values of the first kind if None. No interval (too_few_speakers) where a stratum has fewer than 2 clusters or all have fewer
+    than 6; mean None (not_defined) where the statistic is not finite.
     """
     from scipy.stats import t
 

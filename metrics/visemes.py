@@ -1,7 +1,7 @@
 """Which sounds a face gets wrong: the lips' opening against the real one, viseme by viseme.
 
-Openings are float (T,), the gap between the inner lips in eye distances (metrics.landmarks.mouth_opening), one per frame at 25 frames
-per second. Intervals come from a corpus that knows when which sound is said.
+Openings are float (T,), the gap between the inner lips in eye distances (metrics.landmarks.mouth_opening), one per frame at 25
+frames per second. Intervals come from a corpus that knows when which sound is said.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ STILL = "still"
 def viseme_of_frames(intervals: Sequence[Mapping[str, Any]], n_frames: int, first_frame: int = 0) -> list[str | None]:
     """The viseme on each of n frames, None where no interval lies.
 
-    intervals: {viseme, start_s, end_s} in the recording's time, half open; frame f of the recording is shown at f / 25 s. Where two
-    overlap the later one counts.
+    intervals: {viseme, start_s, end_s} in the recording's time, half open; frame f of the recording is shown at f / 25 s. Where
+    two overlap the later one counts.
     """
     out: list[str | None] = [None] * n_frames
     for one in intervals:
@@ -38,11 +38,11 @@ def viseme_of_frames(intervals: Sequence[Mapping[str, Any]], n_frames: int, firs
 def viseme_errors(
     shown: np.ndarray, reference: np.ndarray, intervals: Sequence[Mapping[str, Any]], first_frame: int = 0
 ) -> list[dict[str, Any]]:
-    """[{viseme, n_frames, error, signed}], sorted by viseme: per viseme the mean of |shown - reference| and of shown - reference over
-    its frames, in eye distances; above 0 the mouth is too far open. Pauses count as the viseme `sil`.
+    """[{viseme, n_frames, error, signed}], sorted by viseme: per viseme the mean of |shown - reference| and of shown - reference
+    over its frames, in eye distances; above 0 the mouth is too far open. Pauses count as the viseme `sil`.
 
-    shown, reference: openings (T,) of the generated face and of the real one on the same frames; the first is frame `first_frame` of
-    the recording. ValueError for other shapes or values that are not finite.
+    shown, reference: openings (T,) of the generated face and of the real one on the same frames; the first is frame `first_frame`
+    of the recording. ValueError for other shapes or values that are not finite.
     """
     shown, reference = np.asarray(shown, np.float64), np.asarray(reference, np.float64)
     if shown.ndim != 1 or shown.shape != reference.shape:
@@ -59,8 +59,9 @@ def viseme_errors(
 
 @dataclass(slots=True)
 class VisemeCell:
-    """One system, language and viseme; language None: all that are not planted, every clip with weight 1. error, signed: over clips. gain: how much smaller the error is than the still face's on the
-    same clips; below 0, moving the lips made it worse. p_holm: of the gain, over all visemes and languages of the system (over all visemes, for all languages together)."""
+    """One system, language and viseme; language None: all that are not planted, every clip with weight 1. error, signed: over
+    clips. gain: how much smaller the error is than the still face's on the same clips; below 0, moving the lips made it worse.
+    p_holm: of the gain, over all visemes and languages of the system (over all visemes, for all languages together)."""
 
     system: str
     language: str | None
@@ -75,14 +76,16 @@ class VisemeCell:
 
 
 def viseme_cells(table: Table, planted: Sequence[str] = ()) -> list[VisemeCell]:
-    """Per-viseme errors of every system's own sound, by system, language, viseme, all languages together first; the still face is one of
-    the systems."""
+    """Per-viseme errors of every system's own sound, by system, language, viseme, all languages together first; the still face is
+    one of the systems."""
     errors = _Errors(table)
     tags = {key: key[2] for key in table.groups if key[1] == "self" and key[0] != "real"}
-    wanted = [(system, tag) for system in sorted({key[0] for key in tags}) for tag in (None, *sorted(t for k, t in tags.items() if k[0] == system))]
+    wanted = [(system, tag) for system in sorted({key[0] for key in tags})
+              for tag in (None, *sorted(t for k, t in tags.items() if k[0] == system))]
     out = []
     for system, tag in wanted:
-        own = [table.where(table.groups[key]) for key, t in tags.items() if key[0] == system and (t == tag if tag is not None else t not in planted)]
+        own = [table.where(table.groups[key]) for key, t in tags.items() if key[0] == system
+               and (t == tag if tag is not None else t not in planted)]
         places = np.isin(errors.rows, np.concatenate(own)) if own else np.zeros(len(errors.rows), bool)
         out += [_cell(table, system, tag, viseme, errors, places & (errors.visemes == k)) for k, viseme in enumerate(errors.names)
                 if (places & (errors.visemes == k)).any()]
@@ -95,8 +98,8 @@ def viseme_cells(table: Table, planted: Sequence[str] = ()) -> list[VisemeCell]:
 
 
 class _Errors:
-    """Every per-viseme error of a table as columns: place of its row, number of its viseme, frames, error, signed, and the still face's
-    error of the same clip and viseme (nan without one)."""
+    """Every per-viseme error of a table as columns: place of its row, number of its viseme, frames, error, signed, and the still
+    face's error of the same clip and viseme (nan without one)."""
 
     def __init__(self, table: Table):
         found = [(i, e) for i, row in enumerate(table.rows) if row["condition"] == "self" and row["system"] != "real"
@@ -121,4 +124,5 @@ def _cell(table: Table, system: str, language: str | None, viseme: str, errors: 
         gain = table.estimate(values, clusters)
         p = sign_flip_test(values, clusters, table.seed, table.resamples) if gain.low is not None else None
     return VisemeCell(system, language, viseme, int(errors.frames[at].sum()), table.estimate(*table.gather(rows, error)),
-                      float(table.gather(rows, errors.signed[at])[0].mean()), float(still[known].mean()) if known.any() else None, gain, p)
+                      float(table.gather(rows, errors.signed[at])[0].mean()), float(still[known].mean()) if known.any() else None,
+                      gain, p)

@@ -171,9 +171,11 @@ def scatter(
     height: int = 250,
     y_span: tuple[float, float] | None = None,
 ) -> Markup:
-    """A scatter over distances from 0 on. points: {x, y, low, high, series, name, label}; lines: {slope, intercept, series, sure}.
+    """A scatter over distances from 0 on. points: {x, y, low, high, series, name, label}; lines: {slope, intercept, series,
+    sure}.
 
-    Points of one place are set side by side, so that ten languages of other families stay ten marks. names: print each point's name.
+    Points of one place are set side by side, so that ten languages of other families stay ten marks. names: print each point's
+    name.
     """
     left, right, top, bottom = 46, 16, 10, 36
     far = nice_ticks(0.0, max([p["x"] for p in points] + [0.1]), 4)
@@ -195,7 +197,8 @@ def scatter(
     parts.append(f'<line class="zero" x1="{left}" x2="{width - right}" y1="{py(0):.1f}" y2="{py(0):.1f}"/>')
     parts += [f'<text x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{tick_text(t)}</text>' for t in far]
     parts.append(
-        f'<text class="axis-title" x="{(left + width - right) / 2:.1f}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="axis-title" x="{(left + width - right) / 2:.1f}" y="{height - 4}" '
+        f'text-anchor="middle">{escape(x_title)}</text>'
         f'<text class="axis-title" transform="translate(11 {(height - bottom + top) / 2:.1f}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_title)}</text>"
     )
@@ -218,8 +221,12 @@ def scatter(
             x = middle - half + k * step
             css = f"s{p['series'] % 6}"
             whole = p["low"] is not None and p["high"] is not None
-            whisker = f'<line class="whisker {css}" x1="{x:.1f}" x2="{x:.1f}" y1="{py(p["low"]):.1f}" y2="{py(p["high"]):.1f}"/>' if whole else ""
+            whisker = ""
+            if whole:
+                whisker = f'<line class="whisker {css}" x1="{x:.1f}" x2="{x:.1f}" y1="{py(p["low"]):.1f}" y2="{py(p["high"]):.1f}"/>'
             dot = mark(SHAPES[p["series"] % len(SHAPES)], f"{x:.1f}", py(p["y"]), 7.5, f"mark {css}{'' if whole else ' hollow'}")
             name = f'<text class="tiny" x="{x + 6:.1f}" y="{py(p["y"]) - 5:.1f}">{escape(p["name"])}</text>' if names else ""
             parts.append(f"<g><title>{escape(p['label'])}</title>{whisker}{dot}{name}</g>")
-    return Markup(f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    )

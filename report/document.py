@@ -50,8 +50,8 @@ def scores_document(
     twins: (corpus, planted language) -> its model.
     pinned: whether the expert is the public one whose hash is pinned, so that its figures may be called LSE-D and LSE-C.
     sounds: language -> metrics.languages.sound_counts, where a corpus knows them.
-    bias_rows: other expert -> its score rows of real video and its control. experts: expert -> the languages it learnt. expert: the
-    name of the one whose scores `rows` have.
+    bias_rows: other expert -> its score rows of real video and its control. experts: expert -> the languages it learnt. expert:
+    the name of the one whose scores `rows` have.
     """
     protocol = one_protocol(rows)
     bias_rows = {name: label_corpora(some, {}, reference=rows)[0] for name, some in (bias_rows or {}).items()}
@@ -61,7 +61,8 @@ def scores_document(
     cells = table.cells()
     test_unseen(table, cells)
     twin = twin_comparisons(table, twins, real_leads(rows))
-    bias = expert_bias(rows, bias_rows, experts or {}, name=expert, pinned=pinned, margin=margin, seed=seed, resamples=resamples, alpha=alpha)
+    bias = expert_bias(rows, bias_rows, experts or {}, name=expert, pinned=pinned, margin=margin, seed=seed, resamples=resamples,
+                       alpha=alpha)
     return plain(
         {
             "protocol": {**protocol, "pinned": pinned},
@@ -99,8 +100,8 @@ def scores_document(
 def label_corpora(
     rows: Sequence[Row], twins: dict[tuple[str, str], str], reference: Sequence[Row] | None = None
 ) -> tuple[list[Row], dict[str, str]]:
-    """(rows, twins by label): languages become `corpus/language` where there is more than one corpus (in `reference`, if given), so that
-    none are mixed."""
+    """(rows, twins by label): languages become `corpus/language` where there is more than one corpus (in `reference`, if given),
+    so that none are mixed."""
     if len({r["corpus"] for r in (rows if reference is None else reference)}) <= 1:
         return list(rows), {tag: model for (_, tag), model in twins.items()}
     of_clip = {r["clip_id"]: r["corpus"] for r in rows}

@@ -36,22 +36,27 @@ def robustness(document: dict[str, Any], system: str) -> list[Finding]:
         why = reason_text(spread["reasons"].get("difference"))
         out.append(finding("no-claim", f"{system}, seen against unseen languages: no comparison, since {why}.", "#robustness"))
     else:
-        named = f"{counted(len(spread['unseen_languages']), 'unseen language')} and {counted(len(spread['seen_languages']), 'seen one')}"
+        named = f"{counted(len(spread['unseen_languages']), 'unseen language')} and "
+        named += counted(len(spread["seen_languages"]), "seen one")
         text = f"between {named} its gap in {label} grows by {number(difference['mean'], d)} {interval(difference, d)}".rstrip()
-        level = "no-claim" if difference["low"] is None else "claim" if difference["low"] > 0 or difference["high"] < 0 else "fact"
+        sure = difference["low"] is not None
+        level = "no-claim" if not sure else "claim" if difference["low"] > 0 or difference["high"] < 0 else "fact"
         if level == "no-claim":
-            out.append(finding(level, f"{system}: {text}, without an interval: too few speakers to say whether that is chance.", "#robustness"))
+            out.append(finding(level, f"{system}: {text}, without an interval: too few speakers to say whether that is chance.",
+                               "#robustness"))
         else:
             end = "." if level == "claim" else ", which is not more than chance."
             kept = spread["retention"]
             if kept is not None and kept["low"] is not None:
-                end = end[:-1] + f"; it keeps {percent(kept['mean'])} [{percent(kept['low'])}, {percent(kept['high'])}] of its skill."
+                span = f"[{percent(kept['low'])}, {percent(kept['high'])}]"
+                end = f"{end[:-1]}; it keeps {percent(kept['mean'])} {span} of its skill."
             out.append(finding(level, f"{system}: {text}{end}", "#robustness"))
     if spread["worst"] is not None and spread["worst_share"] is not None:
         share = spread["worst_share"]
         text = f"{system} is worst in {spread['worst']}, and stays so in {percent(share)} of resamplings of the speakers"
         out.append(finding("claim" if share >= 1 - document["alpha"] else "no-claim",
-                           text + ("." if share >= 1 - document["alpha"] else ": which language is worst is not settled."), "#robustness"))
+                           text + ("." if share >= 1 - document["alpha"] else ": which language is worst is not settled."),
+                           "#robustness"))
     return [*out, *_distance(document, system, metric)]
 
 
@@ -62,7 +67,8 @@ def _distance(document: dict[str, Any], system: str, metric: dict[str, Any]) -> 
     shown = [s for s in sure if s["slope"]["low"] > 0 and s["p_holm"] is not None and s["p_holm"] <= alpha]
     if shown:
         best = min(shown, key=lambda s: (s["p_holm"], s["kind"]))
-        text = (f"{system}'s gap grows with distance by {DISTANCES[best['kind']]}: {number(best['slope']['mean'], d)} {interval(best['slope'], d)} "
+        text = (f"{system}'s gap grows with distance by {DISTANCES[best['kind']]}: {number(best['slope']['mean'], d)} "
+                f"{interval(best['slope'], d)} "
                 f"from the nearest to the farthest possible language, over {counted(len(best['points']), 'language')} and "
                 f"{counted(best['slope']['n_speakers'], 'speaker')} (p {p_text(best['p_holm'])} after Holm).")
         return [finding("claim", text, "#distance")]
@@ -86,10 +92,12 @@ def rankings(document: dict[str, Any]) -> list[Finding]:
     out = []
     if whole is not None and whole["kept"] is not None:
         firm = whole["kept"] >= 1 - document["alpha"]
-        text = (f"By {metric['label']} the order is {', '.join(whole['order'])}: it stays in {percent(whole['kept'])} of resamplings of the "
+        text = (f"By {metric['label']} the order is {', '.join(whole['order'])}: it stays in {percent(whole['kept'])} of "
+                f"resamplings of the "
                 f"speakers over {counted(whole['n_languages'], 'language')}")
         out.append(finding("claim" if firm else "no-claim", text + ("." if firm else ", so it is not settled."), "#ranking"))
-        other = [r["language"] for r in found if r["language"] and r["first"][0] is not None and r["order"][0] != whole["order"][0]
+        other = [r["language"] for r in found if r["language"] and r["first"][0] is not None
+                 and r["order"][0] != whole["order"][0]
                  and r["first"][0] >= 1 - document["alpha"]]
         if other:
             out.append(finding("claim", f"In {listed(other)} another system than {whole['order'][0]} is first.", "#ranking"))
@@ -107,10 +115,13 @@ def visemes(document: dict[str, Any], system: str) -> list[Finding]:
     if not tested:
         return [finding("no-claim", f"{system}, sound by sound: too few speakers to tell which sounds fail.", "#visemes")]
     alpha, out = document["alpha"], []
-    fail = sorted((c for c in tested if c["p_holm"] <= alpha and c["gain"]["mean"] < 0), key=lambda c: (c["p_holm"], c["gain"]["mean"]))
+    fail = sorted((c for c in tested if c["p_holm"] <= alpha and c["gain"]["mean"] < 0),
+                  key=lambda c: (c["p_holm"], c["gain"]["mean"]))
     for c in fail[:2]:
         way = "too far open" if c["signed"] > 0 else "too far closed"
-        out.append(finding("claim", f"For the mouth shape {c['viseme']} {_in(c)} {system}'s lips are further from the real ones than a still face's: {way}, "
+        out.append(finding("claim",
+                           f"For the mouth shape {c['viseme']} {_in(c)} {system}'s lips are further from the real ones than a "
+                           f"still face's: {way}, "
                            f"off by {number(c['error']['mean'], 3)} eye distances, the still face by {number(c['still'], 3)} "
                            f"({counted(c['error']['n_speakers'], 'speaker')}, p {p_text(c['p_holm'])} after Holm).", "#visemes"))
     whole = [c for c in tested if c["language"] is None]
@@ -121,9 +132,12 @@ def visemes(document: dict[str, Any], system: str) -> list[Finding]:
     each = [c for c in tested if c["language"] is not None]
     most = max((c["error"]["n_speakers"] for c in each), default=0)
     if each and not any(c["p_holm"] <= alpha for c in each) and most < clusters_needed(len(each), alpha):
-        out.append(finding("no-claim", f"{system}: which sound fails in which language cannot be told: it takes {clusters_needed(len(each), alpha)} "
+        out.append(finding("no-claim",
+                           f"{system}: which sound fails in which language cannot be told: it takes "
+                           f"{clusters_needed(len(each), alpha)} "
                            f"speakers a language to tell {len(each)} pairs apart, and there are {most}.", "#visemes"))
-    return out or [finding("no-claim", f"{system}: for no mouth shape is it shown to be better or worse than a still face.", "#visemes")]
+    return out or [finding("no-claim", f"{system}: for no mouth shape is it shown to be better or worse than a still face.",
+                           "#visemes")]
 
 
 def _in(cell: dict[str, Any]) -> str:
@@ -141,9 +155,11 @@ def expert_bias(document: dict[str, Any]) -> list[Finding]:
         return []
     low, high = min(known, key=lambda r: r["real"]["mean"]), max(known, key=lambda r: r["real"]["mean"])
     apart = low["real"]["high"] is not None and high["real"]["low"] is not None and low["real"]["high"] < high["real"]["low"]
-    text = (f"The expert itself scores real video from {number(low['real']['mean'], 2)} ({low['language']}) to {number(high['real']['mean'], 2)} "
+    text = (f"The expert itself scores real video from {number(low['real']['mean'], 2)} ({low['language']}) to "
+            f"{number(high['real']['mean'], 2)} "
             f"({high['language']}) in {main['label']}; ")
-    text += ("these intervals lie apart, so raw scores of two languages must not be compared: gaps to real video are." if apart else
+    text += ("these intervals lie apart, so raw scores of two languages must not be compared: gaps to real video are." if apart
+             else
              "their intervals meet, so the expert is not shown to favour a language.")
     out = [finding("warning" if apart else "fact", text, "#expert")]
     for other in (e for e in document["bias"] if not e["main"]):
@@ -155,8 +171,11 @@ def expert_bias(document: dict[str, Any]) -> list[Finding]:
                 return sum(r["share_right"] for r in rows) / len(rows)
 
             both = [beside[r["language"]] for r in unseen if r["language"] in beside]
-            out.append(finding("fact", f"An expert trained on {listed(other['languages'])} only ({other['name']}) ranks real sound above shuffled in "
+            out.append(finding("fact",
+                               f"An expert trained on {listed(other['languages'])} only ({other['name']}) ranks real sound above "
+                               f"shuffled in "
                                f"{percent(mean(seen))} of the clips there and {percent(mean(unseen))} elsewhere"
-                               + (f", where the expert of this report does so in {percent(sum(both) / len(both))}." if both else "."), "#expert"))
+                               + (f", where the expert of this report does so in {percent(sum(both) / len(both))}." if both
+                                  else "."), "#expert"))
     return out
 

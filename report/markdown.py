@@ -16,13 +16,17 @@ def markdown(document: dict[str, Any]) -> str:
     """The text of report.md. Same document, same bytes."""
     protocol = document["protocol"]
     rows = by_language(document["funnel"])
-    parts = ["# Talking faces across languages\n", f"Protocol {protocol['protocol'] or 'none'}, expert {protocol['expert'] or 'none'}, "
-             f"face finder {protocol['finder'] or 'none'}. Every figure of this page, with its interval, is in `tables/`; a gap is how much worse "
-             "than real video of the same language something is, and larger is worse. Intervals are over speakers.\n", "## Findings\n"]
+    parts = ["# Talking faces across languages\n",
+             f"Protocol {protocol['protocol'] or 'none'}, expert {protocol['expert'] or 'none'}, "
+             f"face finder {protocol['finder'] or 'none'}. Every figure of this page, with its interval, is in `tables/`; a gap "
+             f"is how much worse "
+             "than real video of the same language something is, and larger is worse. Intervals are over speakers.\n",
+             "## Findings\n"]
     found = findings(document, rows)
     parts.append("\n".join(f"- **{LEVELS[f['level']]}**: {f['text']}" for f in found if f["level"] != "no-claim") + "\n")
     if any(f["level"] == "no-claim" for f in found):
-        parts += ["## What these data cannot tell\n", "\n".join(f"- {f['text']}" for f in found if f["level"] == "no-claim") + "\n"]
+        parts += ["## What these data cannot tell\n",
+                  "\n".join(f"- {f['text']}" for f in found if f["level"] == "no-claim") + "\n"]
     first = headline_metric(document)
     for metric in sorted(document["metrics"], key=lambda m: m["name"] != first):
         parts += _metric(document, metric)
@@ -34,7 +38,8 @@ def markdown(document: dict[str, Any]) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table; a bar in a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in line) + " |"
+                     for line in lines) + "\n"
 
 
 def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
@@ -46,13 +51,16 @@ def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
 def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
     systems = [s["name"] for s in document["systems"] if not s["control"]]
     tags, d = [lang["tag"] for lang in document["languages"]], metric["digits"]
-    cells = {(c["system"], c["language"]): c for c in document["cells"] if c["metric"] == metric["name"] and c["condition"] == "self"}
-    gaps = [[f"{name}", *(_estimate(cells[name, tag]["gap"], d) + (" seen" if cells[name, tag]["seen"] else "") if (name, tag) in cells else "\u2013"
+    cells = {(c["system"], c["language"]): c for c in document["cells"] if c["metric"] == metric["name"]
+             and c["condition"] == "self"}
+    gaps = [[f"{name}", *(_estimate(cells[name, tag]["gap"], d) + (" seen" if cells[name, tag]["seen"] else "")
+                          if (name, tag) in cells else "\u2013"
                           for tag in tags)] for name in systems]
     if not any(c["gap"] for (name, _), c in cells.items() if name in systems):
         return []
     better = "higher" if metric["higher_is_better"] else "lower"
-    out = [f"## {metric['label']}\n", f"{metric['about'].capitalize()}; {better} is better.\n", "Gap to real video:\n", table(["system", *tags], gaps)]
+    out = [f"## {metric['label']}\n", f"{metric['about'].capitalize()}; {better} is better.\n", "Gap to real video:\n",
+           table(["system", *tags], gaps)]
     found = document.get("robustness") or {"spreads": [], "slopes": [], "rankings": []}
     spreads = [s for s in found["spreads"] if s["metric"] == metric["name"]]
     if spreads:
@@ -60,19 +68,22 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
             ["system", "seen", "unseen", "difference", "skill kept", "worst", "stays worst"],
             [[s["system"], _estimate(s["seen"], d), _estimate(s["unseen"], d),
               _estimate(s["difference"], d) if s["difference"] else reason_text(s["reasons"].get("difference")),
-              _estimate(s["retention"], 2) if s["retention"] else reason_text(s["reasons"].get("retention")), s["worst"] or "\u2013",
+              _estimate(s["retention"], 2) if s["retention"] else reason_text(s["reasons"].get("retention")), s["worst"]
+              or "\u2013",
               percent(s["worst_share"])] for s in spreads])]  # fmt: skip
     slopes = [s for s in found["slopes"] if s["metric"] == metric["name"]]
     if slopes:
         out += ["Slope of the gap over distance from the nearest training language:\n", table(
             ["system", "distance", "slope", "p (Holm)", "languages", "speakers"],
-            [[s["system"], s["kind"], _estimate(s["slope"], d) if s["slope"] else reason_text(s["reason"]), p_text(s["p_holm"]), len(s["points"]),
+            [[s["system"], s["kind"], _estimate(s["slope"], d) if s["slope"] else reason_text(s["reason"]), p_text(s["p_holm"]),
+              len(s["points"]),
               s["slope"]["n_speakers"] if s["slope"] else "\u2013"] for s in slopes])]  # fmt: skip
     ranks = [r for r in found["rankings"] if r["metric"] == metric["name"]]
     if ranks:
         out += ["Ranks under resampling of the speakers:\n", table(
             ["language", "order", "first stays first", "order kept", "clips", "speakers"],
-            [[r["language"] or "all together", ", ".join(r["order"]), percent(r["first"][0]), percent(r["kept"]), r["n_clips"], r["n_speakers"]]
+            [[r["language"] or "all together", ", ".join(r["order"]), percent(r["first"][0]), percent(r["kept"]), r["n_clips"],
+              r["n_speakers"]]
              for r in ranks])]  # fmt: skip
     return out
 
@@ -83,20 +94,25 @@ def _expert(document: dict[str, Any]) -> list[str]:
         learnt = ", ".join(one["languages"]) or "unknown languages"
         out += [f"{one['name']}, trained on {learnt}: {one['label']} of real video.\n", table(
             ["language", "real", "shuffled", "ranked right", "may judge"],
-            [[r["language"] + (" (trained)" if r["trained"] else ""), _estimate(r["real"], 3), _estimate(r["shuffled"], 3), percent(r["share_right"]),
+            [[r["language"] + (" (trained)" if r["trained"] else ""), _estimate(r["real"], 3), _estimate(r["shuffled"], 3),
+              percent(r["share_right"]),
               "yes" if r["valid"] else reason_text(r["reason"])] for r in one["rows"]])]  # fmt: skip
-    visemes = [c for c in document.get("visemes", []) if c["p_holm"] is not None and c["p_holm"] <= document["alpha"] and c["gain"]["mean"] < 0]
+    visemes = [c for c in document.get("visemes", []) if c["p_holm"] is not None and c["p_holm"] <= document["alpha"]
+               and c["gain"]["mean"] < 0]
     if visemes:
         out += ["## Sounds for which a still face is nearer to the real lips\n", table(
             ["system", "language", "viseme", "error", "still face", "p (Holm)", "speakers"],
-            [[c["system"], c["language"], c["viseme"], _estimate(c["error"], 4), number(c["still"], 4), p_text(c["p_holm"]), c["error"]["n_speakers"]]
+            [[c["system"], c["language"], c["viseme"], _estimate(c["error"], 4), number(c["still"], 4), p_text(c["p_holm"]),
+              c["error"]["n_speakers"]]
              for c in visemes])]  # fmt: skip
     return out
 
 
 def _provenance(document: dict[str, Any]) -> list[str]:
-    clips = ", ".join(f"{lang['tag']} {counted(lang['n_clips'], 'clip')} of {counted(lang['n_speakers'], 'speaker')}" for lang in document["languages"])
+    clips = ", ".join(f"{lang['tag']} {counted(lang['n_clips'], 'clip')} of {counted(lang['n_speakers'], 'speaker')}"
+                      for lang in document["languages"])
     known = document["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(known["packages"].items()))
-    return ["## Provenance\n", f"Real test clips: {clips}.\n", f"Expert weights, sha256: {document['protocol']['expert_sha256'] or 'none'}.\n",
+    return ["## Provenance\n", f"Real test clips: {clips}.\n",
+            f"Expert weights, sha256: {document['protocol']['expert_sha256'] or 'none'}.\n",
             f"Python {known['python']}; {packages}.\n"]

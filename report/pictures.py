@@ -52,10 +52,13 @@ def scatters(slopes: list[dict[str, Any]], metric: dict[str, Any], series: dict[
             continue
         points = [
             {
-                "x": p["distance"], "y": p["gap"]["mean"], "low": p["gap"]["low"], "high": p["gap"]["high"], "series": series[s["system"]],
+                "x": p["distance"], "y": p["gap"]["mean"], "low": p["gap"]["low"], "high": p["gap"]["high"],
+                "series": series[s["system"]],
                 "name": p["language"],
-                "label": f"{s['system']} in {p['language']}, {p['distance']:.2f} from {p['nearest']}: {text.number(p['gap']['mean'], d)} "
-                         f"{text.interval(p['gap'], d)}, {text.counted(p['gap']['n_clips'], 'clip')}, {text.counted(p['gap']['n_speakers'], 'speaker')}",
+                "label": f"{s['system']} in {p['language']}, {p['distance']:.2f} from {p['nearest']}: "
+                         f"{text.number(p['gap']['mean'], d)} "
+                         f"{text.interval(p['gap'], d)}, {text.counted(p['gap']['n_clips'], 'clip')}, "
+                         f"{text.counted(p['gap']['n_speakers'], 'speaker')}",
             }
             for s in own for p in s["points"]
         ]  # fmt: skip
@@ -80,7 +83,8 @@ def missing(slopes: list[dict[str, Any]]) -> list[str]:
     for s in slopes:
         for tag, reason in s["missing"].items():
             found.setdefault((s["kind"], reason), set()).add(tag)
-    return [f"{DISTANCES[kind]}: {', '.join(sorted(tags))} left out ({text.reason_text(reason)})" for (kind, reason), tags in sorted(found.items())]
+    return [f"{DISTANCES[kind]}: {', '.join(sorted(tags))} left out ({text.reason_text(reason)})" for (kind, reason),
+            tags in sorted(found.items())]
 
 
 def viseme_heats(document: dict[str, Any], series: dict[str, int]) -> list[dict[str, Any]]:
@@ -95,7 +99,8 @@ def viseme_heats(document: dict[str, Any], series: dict[str, int]) -> list[dict[
     out = []
     for system in series:
         languages = sorted({c["language"] for c in cells if c["system"] == system}, key=lambda tag: (tag is not None, tag or ""))
-        rows = [(tag or "all together", [_heat(at.get((system, tag, v)), top, document["alpha"]) for v in columns]) for tag in languages]
+        rows = [(tag or "all together", [_heat(at.get((system, tag, v)), top, document["alpha"]) for v in columns])
+                for tag in languages]
         if rows:
             out.append({"system": system, "columns": columns, "rows": rows})
     return out
@@ -106,7 +111,8 @@ def _heat(cell: dict[str, Any] | None, top: float, alpha: float) -> dict[str, An
         return None
     shown = cell["p_holm"] is not None and cell["p_holm"] <= alpha
     verdict = ("helps" if cell["gain"]["mean"] > 0 else "fails") if shown else "open"
-    return {"cell": cell, "heat": round(cell["error"]["mean"] / top, 3), "verdict": verdict, "way": "too far open" if cell["signed"] > 0 else "too far closed"}
+    return {"cell": cell, "heat": round(cell["error"]["mean"] / top, 3), "verdict": verdict, "way": "too far open"
+            if cell["signed"] > 0 else "too far closed"}
 
 
 def bias_picture(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -115,7 +121,8 @@ def bias_picture(document: dict[str, Any]) -> dict[str, Any] | None:
     if main is None:
         return None
     rows = [r for r in main["rows"] if r["real"]["mean"] is not None or r["shuffled"]["mean"] is not None]
-    points = {r["language"]: [(k, r[name]) for k, name in enumerate(("real", "shuffled")) if r[name]["mean"] is not None] for r in rows}
+    points = {r["language"]: [(k, r[name]) for k, name in enumerate(("real", "shuffled")) if r[name]["mean"] is not None]
+              for r in rows}
     return _strips(rows, points, 3, f"{main['label']} of real video", "real and shuffled", main, zero=True)
 
 
@@ -130,7 +137,8 @@ def ablation_picture(document: dict[str, Any]) -> dict[str, Any] | None:
     for tag in tags:
         own = [(k, at[e["name"], tag]) for k, e in enumerate(experts) if (e["name"], tag) in at]
         found = [(k, r["relative"]) for k, r in own if r["relative"] is not None and r["relative"]["mean"] is not None]
-        rows.append({"language": tag, "shares": [(experts[k]["name"], r["share_right"], r["trained"], r["valid"]) for k, r in own]})
+        rows.append({"language": tag,
+                     "shares": [(experts[k]["name"], r["share_right"], r["trained"], r["valid"]) for k, r in own]})
         points[tag] = found
     if not any(points.values()):
         return None
@@ -138,10 +146,12 @@ def ablation_picture(document: dict[str, Any]) -> dict[str, Any] | None:
     return drawn | {"experts": [{"name": e["name"], "languages": e["languages"], "main": e["main"]} for e in experts]}
 
 
-def _strips(rows: list[dict[str, Any]], points: dict[str, list], digits: int, title: str, label: str, expert: Any, zero: bool) -> dict[str, Any]:
+def _strips(rows: list[dict[str, Any]], points: dict[str, list], digits: int, title: str, label: str, expert: Any,
+            zero: bool) -> dict[str, Any]:
     means = [e["mean"] for found in points.values() for _, e in found]
     spread = max(means) - min(means) or 1.0
-    ends = [min(max(e[k], min(means) - spread), max(means) + spread) for found in points.values() for _, e in found for k in ("low", "high")
+    ends = [min(max(e[k], min(means) - spread), max(means) + spread) for found in points.values() for _, e in found
+            for k in ("low", "high")
             if e[k] is not None]
     scale = charts.Scale([*means, *ends], (0.0,) if zero else ())
     out = []

@@ -18,11 +18,12 @@ SCORE = "lse_c"
 
 
 def robustness(table: Table, planted: Sequence[str], sounds: Mapping[str, Any]) -> dict[str, Any]:
-    """{spreads, slopes, rankings, families, sounds}: metrics.cross_language over every metric; families: language -> {name, branches},
-    null where the table has none; sounds: language -> how often each viseme is shown, in seconds."""
+    """{spreads, slopes, rankings, families, sounds}: metrics.cross_language over every metric; families: language -> {name,
+    branches}, null where the table has none; sounds: language -> how often each viseme is shown, in seconds."""
     cross = Cross(table, planted)
     names = cross.metrics()
-    tags = sorted({tag.rpartition("/")[2] for tag in cross.languages} | {t.rpartition("/")[2] for v in cross.trained.values() for t in v})
+    tags = sorted({tag.rpartition("/")[2] for tag in cross.languages} | {t.rpartition("/")[2] for v in cross.trained.values()
+                                                                         for t in v})
     facts = {tag: known(tag) for tag in tags}
     return {
         "spreads": [cross.spread(s, m) for m in names for s in cross.systems if cross.measured(s, m)],
@@ -39,9 +40,9 @@ def expert_bias(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """What each expert makes of real video, language by language, the report's own first.
 
-    main, others: score rows of real video and its shuffled control, before anything was dropped; others by expert. trained: expert ->
-    the languages it learnt. name: the report's own expert. Figures of two experts are on two scales: `relative` is the lead of real over
-    shuffled sound divided by the expert's own mean lead over all languages.
+    main, others: score rows of real video and its shuffled control, before anything was dropped; others by expert. trained:
+    expert -> the languages it learnt. name: the report's own expert. Figures of two experts are on two scales: `relative` is the
+    lead of real over shuffled sound divided by the expert's own mean lead over all languages.
     """
     out = []
     for key, rows in [(name, main), *sorted(others.items())]:
@@ -55,7 +56,8 @@ def expert_bias(
         relative = _relative({t: v for t, v in leads.items() if len(v[0])}, 1 - alpha)
         learnt = sorted(trained.get(key, ()))
         out.append({
-            "name": key, "main": key == name, "languages": learnt, "expert": real[0].get("expert"), "expert_sha256": real[0].get("expert_sha256"),
+            "name": key, "main": key == name, "languages": learnt, "expert": real[0].get("expert"),
+            "expert_sha256": real[0].get("expert_sha256"),
             "label": metric_label(METRICS[SCORE], pinned and key == name),
             "rows": [{
                 "language": tag, "trained": tag.rpartition("/")[2] in learnt,

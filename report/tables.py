@@ -67,37 +67,45 @@ def distance_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     for s in document["robustness"]["slopes"]:
         who = {"system": s["system"], "metric": s["metric"], "kind": s["kind"]}
         out += [who | {"language": p["language"], "nearest": p["nearest"], "distance": p["distance"], "seen": int(p["seen"]),
-                       **_estimate(p["gap"], "gap"), "n_clips": p["gap"]["n_clips"], "n_speakers": p["gap"]["n_speakers"]} for p in s["points"]]
+                       **_estimate(p["gap"], "gap"), "n_clips": p["gap"]["n_clips"], "n_speakers": p["gap"]["n_speakers"]}
+                       for p in s["points"]]
         out += [who | {"language": tag, "reason": reason} for tag, reason in s["missing"].items()]
     return out
 
 
 def slope_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of slopes.csv."""
-    return [{"system": s["system"], "metric": s["metric"], "kind": s["kind"], **_estimate(s["slope"], "slope"), "intercept": s["intercept"],
-             "n_languages": len(s["points"]), "n_speakers": (s["slope"] or {}).get("n_speakers"), "p": s["p"], "p_holm": s["p_holm"],
+    return [{"system": s["system"], "metric": s["metric"], "kind": s["kind"], **_estimate(s["slope"], "slope"),
+             "intercept": s["intercept"],
+             "n_languages": len(s["points"]), "n_speakers": (s["slope"] or {}).get("n_speakers"), "p": s["p"],
+             "p_holm": s["p_holm"],
              "reason": s["reason"] or (s["slope"] or {}).get("reason")} for s in document["robustness"]["slopes"]]
 
 
 def ranking_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of ranking.csv: one per system and ranking, best first; an empty language is all of them."""
-    return [{"metric": r["metric"], "language": r["language"], "rank": k + 1, "system": r["order"][k], "gap": r["gaps"][k], "first": r["first"][k],
+    return [{"metric": r["metric"], "language": r["language"], "rank": k + 1, "system": r["order"][k], "gap": r["gaps"][k],
+             "first": r["first"][k],
              "ahead_of_next": r["ahead"][k], "order_kept": r["kept"], "n_languages": r["n_languages"], "n_clips": r["n_clips"],
-             "n_speakers": r["n_speakers"], "reason": r["reason"]} for r in document["robustness"]["rankings"] for k in range(len(r["order"]))]
+             "n_speakers": r["n_speakers"], "reason": r["reason"]} for r in document["robustness"]["rankings"]
+             for k in range(len(r["order"]))]
 
 
 def viseme_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of visemes.csv."""
-    return [{"system": c["system"], "language": c["language"], "viseme": c["viseme"], "n_frames": c["n_frames"], **_estimate(c["error"], "error"),
+    return [{"system": c["system"], "language": c["language"], "viseme": c["viseme"], "n_frames": c["n_frames"],
+             **_estimate(c["error"], "error"),
              "n_clips": c["error"]["n_clips"], "n_speakers": c["error"]["n_speakers"], "signed": c["signed"], "still": c["still"],
              **_estimate(c["gain"], "gain"), "p": c["p"], "p_holm": c["p_holm"]} for c in document["visemes"]]
 
 
 def bias_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of expert.csv: what each expert makes of real video, per language."""
-    return [{"name": e["name"], "expert": e["expert"], "trained_on": " ".join(e["languages"]), "language": r["language"], "trained": int(r["trained"]),
+    return [{"name": e["name"], "expert": e["expert"], "trained_on": " ".join(e["languages"]), "language": r["language"],
+             "trained": int(r["trained"]),
              **_estimate(r["real"], "real"), **_estimate(r["shuffled"], "shuffled"), **_estimate(r["lead"], "lead"),
-             **_estimate(r["relative"], "relative"), "share_right": r["share_right"], "valid": int(r["valid"]), "n_clips": r["n_clips"],
+             **_estimate(r["relative"], "relative"), "share_right": r["share_right"], "valid": int(r["valid"]),
+             "n_clips": r["n_clips"],
              "n_speakers": r["real"]["n_speakers"]} for e in document["bias"] for r in e["rows"]]
 
 
@@ -108,7 +116,8 @@ TABLES = {"gap": gap_rows, "matrix": matrix_rows, "robustness": spread_rows, "di
 def files(document: dict[str, Any]) -> dict[str, str]:
     """name -> CSV of every table that has rows: the files beside the page."""
     found = {name: rows_of(document) for name, rows_of in TABLES.items()}
-    return {f"{name}.csv": csv_text(rows, list(dict.fromkeys(k for row in rows for k in row))) for name, rows in found.items() if rows}
+    return {f"{name}.csv": csv_text(rows, list(dict.fromkeys(k for row in rows for k in row))) for name, rows in found.items()
+            if rows}
 
 
 def file_names(document: dict[str, Any]) -> list[str]:

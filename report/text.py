@@ -97,6 +97,7 @@ def headline_metric(document: dict[str, Any]) -> str:
     names = [m["name"] for m in document["metrics"]]
     judged = {m["name"]: m["judged"] for m in document["metrics"]}
     made = any(not s["control"] for s in document["systems"])
-    order = names if valid * 2 >= max(len(document["validity"]), 1) or (valid and not made) else sorted(names, key=lambda n: judged[n])
+    trusted = valid * 2 >= max(len(document["validity"]), 1) or (valid and not made)
+    order = names if trusted else sorted(names, key=lambda n: judged[n])
     has = (n for n in order if any(c["metric"] == n and c["value"]["mean"] is not None for c in document["cells"]))
     return next(has, names[0] if names else "")

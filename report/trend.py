@@ -1,4 +1,4 @@
-"""The trend over nights as one page: per metric and language a line for each system, with intervals; which nights were good, and why not.
+"""The trend over nights as one page: per metric and language a line for each system, with intervals; which nights were not good.
 
 Made of the nights' records (flows/nights.py). One file: style and script are inside. Same records, same bytes.
 """
@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from report import charts, text
 from report.page import HERE, environment, language_name
 
+STATIC = ("report.css", "trend.css", "report.js")
 WORDS = {"good": "good", "regressed": "got worse", "failed": "failed"}
 WIDTH, HEIGHT = 320, 178
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 30
@@ -28,9 +29,10 @@ def render(nights: Sequence[Night]) -> str:
     systems = _ordered({f["system"] for n in nights for f in n["figures"]})
     languages = list(dict.fromkeys(tag for n in reversed(nights) for tag in n["languages"]))
     panels = {m["name"]: [_panel(nights, m, tag, systems) for tag in languages] for m in metrics}
-    static = {name: Markup((HERE / "static" / name).read_text(encoding="utf-8")) for name in ("report.css", "trend.css", "report.js")}
+    static = {name: Markup((HERE / "static" / name).read_text(encoding="utf-8")) for name in STATIC}
     return environment().get_template("trend.html.j2").render({
-        "nights": nights, "last": nights[-1] if nights else None, "doc": {"metrics": metrics}, "headline": shown["headline"] if shown else "",
+        "nights": nights, "last": nights[-1] if nights else None, "doc": {"metrics": metrics},
+        "headline": shown["headline"] if shown else "",
         "panels": {name: [p for p in found if p] for name, found in panels.items()}, "words": WORDS, "lede": lede(nights),
         "series": {s: i for i, s in enumerate(s for s in systems if s != "real")}, "systems": systems, "key": charts.key,
         "static": static, "labels": {m["name"]: m for m in metrics}, "reasons": reasons})
@@ -46,8 +48,8 @@ def lede(nights: Sequence[Night]) -> str:
         return "No night has been recorded yet."
     last, n = nights[-1], len(nights)
     good = sum(night["status"] == "good" for night in nights)
-    said = {"good": "Last night was good", "regressed": "Last night a language got worse", "failed": "Last night failed"}[last["status"]]
-    first = f"{said} ({last['name']})."
+    said = {"good": "was good", "regressed": "a language got worse", "failed": "failed"}[last["status"]]
+    first = f"Last night {said} ({last['name']})."
     return first if n == 1 else f"{first} Of the {n} nights shown {good} {'was' if good == 1 else 'were'} good."
 
 
@@ -81,8 +83,8 @@ def _panel(nights: Sequence[Night], metric: dict[str, Any], language: str, syste
 
 def chart(nights: Sequence[Night], metric: dict[str, Any], language: str, systems: Sequence[str],
           at: dict[tuple[int, str], dict[str, Any]], bad: set[tuple[int, str]]) -> Markup:
-    """The SVG: a line per system over the nights, broken where a night has no value; whiskers are intervals, rings nights on which
-    the system got worse, crosses on the axis nights that failed."""
+    """The SVG: a line per system over the nights, broken where a night has no value; whiskers are intervals, rings nights on
+    which the system got worse, crosses on the axis nights that failed."""
     ends = [f[k] for f in at.values() for k in ("mean", "low", "high") if f[k] is not None]
     pad = 0.0 if max(ends) > min(ends) else (abs(max(ends)) or 1.0) * 0.05
     ticks = charts.nice_ticks(min(ends) - pad, max(ends) + pad, 3)
@@ -102,14 +104,17 @@ def chart(nights: Sequence[Night], metric: dict[str, Any], language: str, system
     base = HEIGHT - BOTTOM + 5
     for k, night in enumerate(nights):
         if night["status"] == "failed":
-            parts.append(f'<path class="failed" d="M{px(k) - 3:.1f} {base - 3}l6 6m0 -6l-6 6"><title>{escape(night["name"])} failed</title></path>')
+            said = f"<title>{escape(night['name'])} failed</title>"
+            parts.append(f'<path class="failed" d="M{px(k) - 3:.1f} {base - 3}l6 6m0 -6l-6 6">{said}</path>')
     made = [s for s in systems if s != "real"]
     for system in reversed(systems):
         css = "real" if system == "real" else f"s{made.index(system) % 6}"
-        shift = 0.0 if system == "real" or len(made) == 1 else (made.index(system) - (len(made) - 1) / 2) * min(4.0, step / (len(made) + 1))
+        apart = 0.0 if system == "real" else made.index(system) - (len(made) - 1) / 2
+        shift = apart * min(4.0, step / (len(made) + 1))
         parts += _series(nights, metric, system, css, at, bad, lambda k, by=shift: px(k) + by, py)
     label = f"{metric['label']} of {language} over {text.counted(len(nights), 'night')}"
-    return Markup(f'<svg class="chart trend" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
+    opening = f'<svg class="chart trend" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+    return Markup(f"{opening}{''.join(parts)}</svg>")
 
 
 def _series(nights: Sequence[Night], metric: dict[str, Any], system: str, css: str, at: dict[tuple[int, str], dict[str, Any]],
@@ -129,12 +134,14 @@ def _series(nights: Sequence[Night], metric: dict[str, Any], system: str, css: s
         f, d = at[k, system], metric["digits"]
         low = f["low"] is not None and f["high"] is not None
         if low:
-            parts.append(f'<line class="whisker {css}" x1="{px(k):.1f}" x2="{px(k):.1f}" y1="{py(f["low"]):.1f}" y2="{py(f["high"]):.1f}"/>')
+            ends = f'y1="{py(f["low"]):.1f}" y2="{py(f["high"]):.1f}"'
+            parts.append(f'<line class="whisker {css}" x1="{px(k):.1f}" x2="{px(k):.1f}" {ends}/>')
         y = py(f["mean"])
         if (k, system) in bad:
             parts.append(f'<circle class="ring" cx="{px(k):.1f}" cy="{y:.1f}" r="8"/>')
         hollow = "" if low else " hollow"
-        said = (f"{nights[k]['date']}, {system}: {text.number(f['mean'], d)} {text.interval(f, d) or text.reason_text(f.get('reason'))}, "
+        around = text.interval(f, d) or text.reason_text(f.get("reason"))
+        said = (f"{nights[k]['date']}, {system}: {text.number(f['mean'], d)} {around}, "
                 f"{text.counted(f['n_clips'], 'clip')}, {text.counted(f['n_speakers'], 'speaker')}")
         parts.append(f"<g><title>{escape(said)}</title>{charts.mark(shape, f'{px(k):.1f}', y, 6, f'mark {css}{hollow}')}</g>")
     return parts

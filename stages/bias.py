@@ -1,7 +1,7 @@
 """Lets another expert score real video and its shuffled control, so that its bias can stand beside that of the report's expert.
 
-INSTANCE is one of params.score.ablation_experts, such as an expert that learnt one language only. Same protocol, same clips, only the
-expert's figures; nothing of it enters any other score.
+INSTANCE is one of params.score.ablation_experts, such as an expert that learnt one language only. Same protocol, same clips, only
+the expert's figures; nothing of it enters any other score.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ def main(instance: str, params: Params) -> dict[str, Any]:
             work.append(Work(row["generated_id"], digest_of(payload), payload, row))
     fixed = {"protocol": params.score.protocol, "vshift": params.score.vshift, "min_windows": params.score.min_windows,
              "view": params.crop.views[expert["view"]].model_dump()}
-    config = fixed | {"expert": expert, "mesh": None, "smooth_frames": 1, "sound": "clip", "threads": params.executor.codec_threads}
+    config = fixed | {"expert": expert, "mesh": None, "smooth_frames": 1, "sound": "clip",
+                      "threads": params.executor.codec_threads}
     return run_stage("bias", instance, work, "stages.bias:Mapper", config=config, tables=("scores",),
-                     fingerprint=seal("bias", fixed, {"expert": expert["sha256"]}), n_shards=params.shards, workers=params.executor.workers,
+                     fingerprint=seal("bias", fixed, {"expert": expert["sha256"]}), n_shards=params.shards,
+                     workers=params.executor.workers,
                      timeout_s=params.executor.timeout_s)
 
 
@@ -84,7 +86,8 @@ class Mapper:
             why = [{"metric": name, "reason": unscored.reason} for name in sorted(SYNC)]
         expert = self._judge.config["expert"]
         return {"scores": [carry(row, "scores") | values | {
-            "protocol": self._judge.describe(at["finder"]), "expert": expert["name"], "expert_sha256": expert["sha256"], "finder": at["finder"],
+            "protocol": self._judge.describe(at["finder"]), "expert": expert["name"], "expert_sha256": expert["sha256"],
+            "finder": at["finder"],
             "null_reasons": why}]}
 
 

@@ -1,22 +1,29 @@
 """Brings the recordings of one corpus and language here: rendered, linked or fetched, each hashed, with a row in the ledger.
 
 INSTANCE is a corpus and a language, such as synthetic-en. Output: data/download/INSTANCE with media/, the tables recordings
-and truth (where the corpus knows it), and a reject for every index entry that could not be had.
+and truth (where the corpus knows it), a reject for every index entry that could not be had, and tombstones.jsonl of those that are
+gone for good or forgotten. What lies at addresses is fetched within the bounds of `fetch` in params.yaml; attempts are written down
+in .babelface/logs/download-INSTANCE.jsonl.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 from core.codehash import closure
 from core.digest import digest_file, digest_of
 from core.executor import Work, run_stage
+from core.licences import Used, refused
 from core.params import Params
 from core.records import Item, Reject, cluster_of
-from core.stage import UserError, run_cli, seal
+from core.stage import UserError, out_folder, run_cli, seal
+from corpora.fetch import fetcher, forgotten, ledger
+from corpora.fetch.limits import Limits
+from corpora.fetch.store import Store
 
 # They decide which items there are, not what one item holds: its digest does.
 SELECTS = ("languages", "speakers", "clips_per_speaker", "path", "options")
@@ -31,26 +38,43 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     adapter = open_corpus(corpus.adapter)
     spoken = {tag: entry.model_dump(mode="json", exclude_defaults=True) for tag, entry in corpus.languages.items()}
     config = corpus.model_dump(mode="json") | {"name": who.corpus, "languages": spoken}
-    items, refused = adapter.items(config, who.language)
+    against = refused([Used(f"corpus {who.corpus}", adapter.CARD.licence, adapter.CARD.commercial)], params.licences.allow_non_commercial)
+    if against:
+        raise UserError(against)
+    items, out_early = adapter.items(config, who.language)
+    try:
+        items, out_by_name = forgotten.split(items, forgotten.read(), who.corpus)
+    except forgotten.BadList as error:
+        raise UserError(str(error)) from error
     files = adapter.sources(config, who.language) if hasattr(adapter, "sources") else []
-    remote = next((item for item in items if item.source and item.source.kind != "file"), None)
-    if remote is not None:
-        raise UserError(f"{remote.id} lies at {remote.where}, and nothing here fetches from the network: get the files yourself and "
-                        f"set corpora.{who.corpus}.options.media to their folder; a file is called after its item or its video")
-    work = plan(items, config, who.corpus, who.language)
+    remote = [item.source for item in items if fetcher.is_remote(item)]
+    work = plan(items, config, who.corpus, who.language, height=params.fetch.height)
     known = {"corpus": who.corpus, "language": who.language, "speaker": None}
-    rejected = [({"item_id": r.id} | known, r.reason, r.detail) for r in refused]
+    rejected = [({"item_id": r.id} | known, r.reason, r.detail) for r in (*out_early, *out_by_name)]
     language = corpus.languages[who.language].model_dump(mode="json", exclude=set(SELECTS))
     fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language}
     mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
-    given = {"adapter": corpus.adapter, "corpus": config, "language": who.language}
-    return run_stage("download", instance, work, "stages.download:Mapper", config=given, tables=("recordings", "truth"),
-                     fingerprint=mark, n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s,
-                     rejected=rejected, files="recordings")
+    given = {"adapter": corpus.adapter, "corpus": config, "language": who.language, "fetch": params.fetch.model_dump(mode="json"),
+             "instance": instance, "run": uuid.uuid4().hex}
+    # An item at an address may wait for another that has the same source, and then for its own turn.
+    limit_s = params.executor.timeout_s + (2 * params.fetch.timeout_s if remote else 0)
+    out = out_folder("download", instance)
+    had = ledger.remember(out, instance)
+    stats = run_stage("download", instance, work, "stages.download:Mapper", config=given, tables=("recordings", "truth"),
+                      fingerprint=mark, n_shards=params.shards, workers=params.executor.workers, timeout_s=limit_s,
+                      rejected=rejected, files="recordings")
+    for stone in ledger.bury(out, instance, had):
+        print(f"download {instance}: {stone['item_id']} was in the last version and is {stone['reason']}: {stone['detail']}", file=sys.stderr)
+    if not params.fetch.keep:
+        Store(Path(params.fetch.store), Limits.of(given["fetch"])).drop(remote)
+    return stats
 
 
-def plan(items: list[Item], config: dict[str, Any], corpus: str, language: str) -> list[Work]:
-    """A piece of work for every item, whose digest changes with what the index says of it and with the bytes of a local file."""
+def plan(items: list[Item], config: dict[str, Any], corpus: str, language: str, height: int = 0) -> list[Work]:
+    """A piece of work for every item, whose digest changes with what the index says of it and with the bytes of a local file.
+
+    height: the tallest picture asked of a page.
+    """
     from corpora.index.files import media_root
 
     root = media_root(config) if any(item.source for item in items) else None
@@ -65,7 +89,7 @@ def plan(items: list[Item], config: dict[str, Any], corpus: str, language: str) 
                 contents[source.at] = digest_file(path) if path.is_file() else None
             content = contents[source.at]
         said = [item.id, item.speaker, item.kind, source and [source.kind, source.at, source.start_s, source.end_s,
-                                                              source.sha256]]
+                                                              source.sha256, *([height] if source.kind == "page" else [])]]
         row = rows.setdefault(item.speaker, {"corpus": corpus, "language": language, "speaker": item.speaker})
         work.append(Work(item.id, digest_of([*said, item.facts(), content]), {"item": item}, row))
     return work
@@ -79,12 +103,14 @@ class Mapper:
 
         self._adapter, self._corpus, self._folder = open_corpus(config["adapter"]), config["corpus"], Path(config["files"])
         self._language = config["language"]
+        self._fetcher = fetcher.Fetcher(config["fetch"], config["instance"], config["run"])
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
 
         item: Item = payload["item"]
-        fetched = self._adapter.fetch(item, self._corpus, self._folder)
+        fetch = self._fetcher.fetch if fetcher.is_remote(item) else self._adapter.fetch
+        fetched = fetch(item, self._corpus, self._folder)
         try:
             info = media.probe(fetched.path)
         except Reject as reject:
@@ -97,7 +123,7 @@ class Mapper:
                "cluster": cluster_of(item.speaker, item.video or item.id), "kind": item.kind, "file": fetched.path.name,
                "source": item.source.at if item.source else "",
                "bytes": fetched.path.stat().st_size, "sha256": digest_file(fetched.path),
-               "extra": json.dumps(item.facts(), sort_keys=True, ensure_ascii=False)}
+               "extra": json.dumps(item.facts() | ({"fetched": fetched.facts} if fetched.facts else {}), sort_keys=True, ensure_ascii=False)}
         truth = [truth_row(item.id, self._language, fetched.truth)] if fetched.truth else []
         return {"recordings": [row], "truth": truth}
 

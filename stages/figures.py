@@ -1,8 +1,8 @@
 """Every figure of one clip, arrays in and numbers out: not a stage, but what stages.judge asks.
 
-`FIGURES` is the one place where a metric of a clip is added: the columns that it fills, and a function of (judge, take) that returns
-their values, or raises Unscored with the reason why they are null. A value may also be a Null with a reason of its own. Columns are
-those of core.records' scores; what they mean stands in metrics/registry.py.
+`FIGURES` is the one place where a metric of a clip is added: the columns that it fills, and a function of (judge, take) that
+returns their values, or raises Unscored with the reason why they are null. A value may also be a Null with a reason of its own.
+Columns are those of core.records' scores; what they mean stands in metrics/registry.py.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Null:
 
 @dataclass(slots=True)
 class Take:
-    """One row to be judged: n whole pictures, uint8 RGB, which can be gone through more than once, with their sound, int16 16 kHz (None
-    with `no_sound`, the reason), and the face's track (None with `no_track`): that of the real video where there is one, for real
-    and generated video alike, found by `finder` (`kind:sha256`).
+    """One row to be judged: n whole pictures, uint8 RGB, which can be gone through more than once, with their sound, int16 16 kHz
+    (None with `no_sound`, the reason), and the face's track (None with `no_track`): that of the real video where there is one,
+    for real and generated video alike, found by `finder` (`kind:sha256`).
 
-    sync_frames: what the sync expert sees instead of `frames` (JPEG). no_sync: why it must not be asked. source: the real frames of
-    the same moments and words; None with `no_source`. truth: the opening that was rendered, (n,); None with `no_truth`. sounds: {viseme,
-    start_s, end_s} as the corpus knows them, in the recording's time, whose frame `first_frame` is the first here. points:
-    landmarks of the shown face where they are known already, or the reason why there are none.
+    sync_frames: what the sync expert sees instead of `frames` (JPEG). no_sync: why it must not be asked. source: the real frames
+    of the same moments and words; None with `no_source`. truth: the opening that was rendered, (n,); None with `no_truth`.
+    sounds: {viseme, start_s, end_s} as the corpus knows them, in the recording's time, whose frame `first_frame` is the first
+    here. points: landmarks of the shown face where they are known already, or the reason why there are none.
     """
 
     frames: Iterable[np.ndarray]
@@ -70,7 +70,8 @@ class Take:
     no_sound: str = "no_audio"
 
 
-# ---- synchrony --------------------------------------------------------------------------------------------------------------------
+# ---- synchrony
+# --------------------------------------------------------------------------------------------------------------------
 def sync(judge: Judge, take: Take) -> dict[str, Any]:
     """LSE and offset, on the view that the protocol names."""
     from core.audio import loudness_db
@@ -106,7 +107,8 @@ def energy(judge: Judge, take: Take) -> dict[str, Any]:
     return {"energy_correlation": Null(reason) if reason else value}
 
 
-# ---- pictures ---------------------------------------------------------------------------------------------------------------------
+# ---- pictures
+# ---------------------------------------------------------------------------------------------------------------------
 def regions(judge: Judge, take: Take) -> dict[str, Any]:
     """SSIM, PSNR and LPIPS against the real frames: of the face, the mouth and the whole frame."""
     from metrics.image import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ms_ssim, psnr
@@ -176,7 +178,8 @@ def identity(judge: Judge, take: Take) -> dict[str, Any]:
     return {"identity_similarity": identity_similarity(judge.recognizer.embed(real, points), judge.recognizer.embed(shown, points))}
 
 
-# ---- landmarks --------------------------------------------------------------------------------------------------------------------
+# ---- landmarks
+# --------------------------------------------------------------------------------------------------------------------
 def lips(judge: Judge, take: Take) -> dict[str, Any]:
     """Lip landmarks of the shown face against the real ones."""
     from metrics.landmarks import landmark_distance, mouth_opening, opening_correlation
@@ -243,7 +246,8 @@ FIGURES: tuple[tuple[tuple[str, ...], Figure], ...] = (
 METRICS = tuple(name for names, _ in FIGURES for name in names)
 
 
-# ---- what figures share -----------------------------------------------------------------------------------------------------------
+# ---- what figures share
+# -----------------------------------------------------------------------------------------------------------
 def _real(take: Take) -> Iterable[np.ndarray]:
     if take.source is None:
         raise Unscored(take.no_source)

@@ -32,7 +32,8 @@ def main(instance: str, params: Params) -> None:
 
 
 def write_page(document: dict[str, Any], folder: Path, shelf: Any) -> None:
-    """Writes a report's folder in place of the last one. shelf: where the gallery's frames and sounds are, as `Shelf` has them."""
+    """Writes a report's folder in place of the last one. shelf: where the gallery's frames and sounds are, as `Shelf` has
+    them."""
     from core.executor import recover, swap
     from report.markdown import markdown
     from report.page import HERE, STATIC, render

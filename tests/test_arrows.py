@@ -38,7 +38,7 @@ ONLY = {
     "huggingface_hub": lambda f: f == "core/weights.py",
 }
 # urllib.request also asks our own Prefect API whether it is up; nothing is fetched there.
-FETCHERS = {"core/weights.py", "flows/server.py"}
+FETCHERS = {"core/weights.py", "flows/server.py", "corpora/fetch/http.py"}
 LAZY = {"torch", "mediapipe", "av", "cv2", "prefect", "dvc", "pandas", "scipy", "pyannote", "lightning"}
 LONGEST = 400
 
@@ -92,7 +92,7 @@ def test_one_place_each(path):
         allowed = ONLY.get(module.split(".")[0])
         assert allowed is None or allowed(name), f"{name}:{line} imports {module}"
         if module.startswith(("urllib.request", "http.client", "ftplib", "yt_dlp")):
-            assert name in FETCHERS, f"{name}:{line} fetches; only core/weights.py does"
+            assert name in FETCHERS, f"{name}:{line} fetches; only core/weights.py and corpora/fetch do"
 
 
 @pytest.mark.parametrize("path", [p for p in files() if name_of(p).split("/")[0] in ("stages", "flows")], ids=name_of)

@@ -283,6 +283,16 @@ def test_the_tables_of_the_statistics_and_their_verdict():
     assert "FAIL" in stats.text(bad)
 
 
+def test_the_report_benchmark_counts_its_rows_and_can_fail(capsys):
+    from bench import report
+
+    found = report.measure(1000)
+    assert 900 <= found["rows"] <= 6000 and found["figures"] > 5000 and found["page_mb"] > 1
+    assert found["total_cpu_s"] == pytest.approx(sum(found["cpu_s"].values()), abs=0.1)
+    rows = report.fabricate(1000)
+    assert {r["system"] for r in rows} == {"real", "still", *report.SYSTEMS} and len({r["generated_id"] for r in rows}) == len(rows)
+
+
 def test_every_benchmark_is_listed(root):
     assert set(benchmarks()) == {p.stem for p in (root / "bench").glob("*.py")} - {"__init__", "__main__"}
     assert all(benchmarks().values())

@@ -152,8 +152,9 @@ def link(path: Path, target: Path) -> Path:
     return target
 
 
-def cut(path: Path, target: Path, start_s: float, end_s: float) -> Path:
-    """`target` (.mkv), holding the frames and the sound of `path` from start_s to end_s, frame by frame at 25 fps.
+def cut(path: Path, target: Path, start_s: float, end_s: float | None, *, sound: Path | None = None) -> Path:
+    """`target` (.mkv), holding the frames and the sound of `path` from start_s to end_s, frame by frame at 25 fps. end_s None: to
+    the end. sound: the file that the sound is in, where that is another.
 
     Encoded anew, because a container can only be cut at its key frames. Raises Reject as core.media does; no_frames where the
     file
@@ -163,7 +164,8 @@ def cut(path: Path, target: Path, start_s: float, end_s: float) -> Path:
     from core.media_write import write_video
     from core.timing import FPS, SAMPLES_PER_FRAME
 
-    first, end = round(start_s * FPS), max(round(start_s * FPS) + 1, round(end_s * FPS))
-    sound = media.read_audio(path)[first * SAMPLES_PER_FRAME:end * SAMPLES_PER_FRAME]
-    write_video(target, media.read_frames(path, start=first, stop=end), audio=sound, crf=CRF, audio_codec="flac")
+    first = round(start_s * FPS)
+    end = media.frame_count(path) if end_s is None else max(first + 1, round(end_s * FPS))
+    heard = media.read_audio(sound or path)[first * SAMPLES_PER_FRAME:end * SAMPLES_PER_FRAME]
+    write_video(target, media.read_frames(path, start=first, stop=end), audio=heard, crf=CRF, audio_codec="flac")
     return target

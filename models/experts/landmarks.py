@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,7 @@ class TasksLandmarker(Landmarker):
                                                min_face_detection_confidence=MIN_PRESENCE,
                                                min_face_presence_confidence=MIN_PRESENCE)
         self._net: Any = vision.FaceLandmarker.create_from_options(options)
+        self._detect = _reader(self._net)
         self._close = weakref.finalize(self, release, self._net)
 
     def points(self, rgb: np.ndarray, box: np.ndarray, near: np.ndarray | None = None) -> tuple[np.ndarray | None, float]:
@@ -68,11 +70,11 @@ class TasksLandmarker(Landmarker):
 
         check_frame(rgb)
         crop, x0, y0 = _square(rgb, box, TASKS_CROP)
-        faces = self._net.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=crop)).face_landmarks
-        if not faces:
+        places = self._detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=crop))
+        if places is None:
             return None, 0.0
         # MediaPipe counts from the left edge of pixel 0; here pixel 0 is centred on 0.
-        found = np.array([(p.x, p.y) for p in faces[0]], np.float64) * crop.shape[0] - 0.5 + (x0, y0)
+        found = places * crop.shape[0] - 0.5 + (x0, y0)
         # The crop is wider than the box: a face whose middle lies outside the box is a neighbour.
         return (found.astype(np.float32), 1.0) if _inside(found, box) else (None, 0.0)
 
@@ -115,8 +117,16 @@ class MeshLandmarker(Landmarker):
         k = side / MESH_SIDE
         to_frame = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) * k
         shift = np.array([x, y]) - to_frame @ np.full(2, (MESH_SIDE - 1) / 2)
-        crop = cv2.warpAffine(rgb, np.column_stack([to_frame, shift]), (MESH_SIDE, MESH_SIDE),
-                              flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        # Four channels are warped in well under half the time of three, so the part that is needed gets one more on the way.
+        reach = float(np.abs(to_frame).sum(axis=1).max()) * MESH_SIDE / 2 + 2
+        left, top = max(0, math.floor(x - reach)), max(0, math.floor(y - reach))
+        part = rgb[top:max(0, math.ceil(y + reach)), left:max(0, math.ceil(x + reach))]
+        if part.size:
+            crop = cv2.warpAffine(cv2.cvtColor(part, cv2.COLOR_RGB2RGBA), np.column_stack([to_frame, shift - (left, top)]),
+                                  (MESH_SIDE, MESH_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            crop = cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+        else:
+            crop = np.zeros((MESH_SIDE, MESH_SIDE, 3), np.uint8)
         self._net.setInput(cv2.dnn.blobFromImage(crop, 1 / 255))
         mesh, flag = self._net.forward(["conv2d_21", "conv2d_31"])
         local = mesh.reshape(MESH_POINTS, 3)[:, :2].astype(np.float64) - 0.5
@@ -135,6 +145,44 @@ def open_landmarker(path: Path, kind: Literal["mediapipe", "opencv"] = "mediapip
     except Exception as error:  # each library has error types of its own; all of them mean the same to the user
         raise ValueError(f"{path}: cannot be read as the model of landmarker {kind!r}: "
                          f"{(str(error).strip().splitlines() or [type(error).__name__])[-1]}") from error
+
+
+def _reader(net: Any) -> Callable[[Any], np.ndarray | None]:
+    """A function from a MediaPipe image to the first face's points, float64 (478, 2) in shares of the image, or None.
+
+    The library makes an object of every point of every frame, up to a tenth of a frame's time. Where it can be done, the points are
+    read where the library left them; elsewhere (another build of the library) through its public result. Both give the same.
+    """
+    def public(image: Any) -> np.ndarray | None:
+        faces = net.detect(image).face_landmarks
+        return np.array([(p.x, p.y) for p in faces[0]], np.float64) if faces else None
+
+    def in_place(image: Any) -> np.ndarray | None:
+        result = kind()
+        net._lib.MpFaceLandmarkerDetectImage(net._handle, image._image_ptr, None, ctypes.byref(result))
+        try:
+            if not result.face_landmarks_count:
+                return None
+            face = result.face_landmarks[0]
+            values = ctypes.cast(face.landmarks, ctypes.POINTER(ctypes.c_float))  # x and y lead each point
+            return np.ctypeslib.as_array(values, (face.landmarks_count, step))[:, :2].astype(np.float64)
+        finally:
+            net._lib.MpFaceLandmarkerCloseResult(ctypes.byref(result))
+
+    import ctypes
+
+    from mediapipe.tasks.python.vision import face_landmarker
+
+    try:
+        kind = face_landmarker.MpFaceLandmarkerResultC
+        point = dict(dict(kind._fields_)["face_landmarks"]._type_._fields_)["landmarks"]._type_
+        step = ctypes.sizeof(point) // ctypes.sizeof(ctypes.c_float)
+        plain = [f[0] for f in point._fields_[:2]] == ["x", "y"] and all(f[1] is ctypes.c_float for f in point._fields_[:2])
+        known = plain and step * ctypes.sizeof(ctypes.c_float) == ctypes.sizeof(point)
+        calls = net._lib.MpFaceLandmarkerDetectImage, net._lib.MpFaceLandmarkerCloseResult, net._handle
+    except (AttributeError, KeyError, TypeError):
+        return public
+    return in_place if known and all(calls) else public
 
 
 def _corners(box: np.ndarray) -> tuple[float, float, float, float]:

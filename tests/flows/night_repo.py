@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "flows", "metrics", "report", "stages")
 METRIC = "opening_correlation"
 
-SCORE = '''"""Scores and report.json: two languages, nine speakers, two clips each; the seed is noise, loss is what a language loses."""
+SCORE = '''"""Scores and report.json: two languages, nine speakers, two clips each; seed is noise, loss what a language loses."""
 import os, pathlib, sys
 import numpy as np, yaml
 from core.records import columns
@@ -36,9 +36,11 @@ for tag, loss in sorted(params["loss"].items()):
             name = f"{tag}-s{speaker}-{clip}"
             who = {"generated_id": f"{name}.fake", "clip_id": name, "track_id": name + "-0", "recording_id": name, "corpus": "c",
                    "language": tag, "speaker": f"{tag}-s{speaker}", "cluster": f"speaker:{tag}-s{speaker}", "kind": "real",
-                   "system": "fake", "condition": "self", "sample": 0, "audio_clip_id": name, "audio_language": tag, "n_frames": 25,
-                   "training_languages": [], "null_reasons": [], "protocol": params["protocol"], "expert": "e", "expert_sha256": "ab" * 32,
-                   "finder": "f", "opening_correlation": 0.8 - loss + 0.01 * speaker + 0.02 * rng.standard_normal()}
+                   "system": "fake", "condition": "self", "sample": 0, "audio_clip_id": name, "audio_language": tag,
+                   "n_frames": 25,
+                   "training_languages": [], "null_reasons": [], "protocol": params["protocol"], "expert": "e",
+                   "expert_sha256": "ab" * 32, "finder": "f",
+                   "opening_correlation": 0.8 - loss + 0.01 * speaker + 0.02 * rng.standard_normal()}
             rows.append({k: who.get(k) for k in columns("scores")})
 out = pathlib.Path("data/score/fake")
 (out / "scores").mkdir(parents=True, exist_ok=True)
@@ -46,12 +48,14 @@ write_table(out / "scores" / "shard-000.parquet", rows, "scores")
 cells = []
 for tag in sorted(params["loss"]):
     values = [r["opening_correlation"] for r in rows if r["language"] == tag]
-    value = {"mean": float(np.mean(values)), "low": float(np.mean(values)) - 0.02, "high": float(np.mean(values)) + 0.02, "reason": None,
+    mean = float(np.mean(values))
+    value = {"mean": mean, "low": mean - 0.02, "high": mean + 0.02, "reason": None,
              "n_clips": len(values), "n_speakers": 9}
     cells.append({"system": "fake", "condition": "self", "language": tag, "metric": "opening_correlation", "value": value})
 pathlib.Path("data/aggregate/all").mkdir(parents=True, exist_ok=True)
 write_json(pathlib.Path("data/aggregate/all/report.json"), {
-    "cells": cells, "validity": [], "systems": [{"name": "fake", "control": False}], "languages": [{"tag": t} for t in sorted(params["loss"])],
+    "cells": cells, "validity": [], "systems": [{"name": "fake", "control": False}],
+    "languages": [{"tag": t} for t in sorted(params["loss"])],
     "metrics": [{"name": "opening_correlation", "label": "Opening correlation", "higher_is_better": True, "digits": 3, "unit": "",
                  "judged": False}]})
 page = pathlib.Path("results/report/index.html")
@@ -83,7 +87,8 @@ class NightRepo:
         (path / "score.py").write_text(SCORE)
         (path / "dvc.yaml").write_text(GRAPH)
         self.set()
-        (path / ".gitignore").write_text("/data/\n/side/\n/results/\n/.babelface/\n/.prefectignore\n" + "".join(f"/{r}\n" for r in ROOMS))
+        ignored = ("data/", "side/", "results/", ".babelface/", ".prefectignore", *ROOMS)
+        (path / ".gitignore").write_text("".join(f"/{name}\n" for name in ignored))
         (path / ".dvc").mkdir()
         (path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text())
         (path / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
@@ -100,8 +105,8 @@ class NightRepo:
         """Runs git, or `dvc` and other modules by this interpreter."""
         who = {f"GIT_{role}_{part}": "a@b" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
         words = [*command] if command[0] == "git" else [sys.executable, "-m", *command]
-        ran = subprocess.run(words, cwd=self.path, env={**child_environment(), **who, **env}, text=True, capture_output=True, check=False,
-                             timeout=240, stdin=subprocess.DEVNULL)
+        ran = subprocess.run(words, cwd=self.path, env={**child_environment(), **who, **env}, text=True, capture_output=True,
+                             check=False, timeout=240, stdin=subprocess.DEVNULL)
         assert not check or ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
         return ran
 

@@ -33,8 +33,8 @@ def test_a_card_split_by_mig_counts_as_its_parts():
 
 
 @pytest.mark.parametrize(("given", "found"), [
-    (None, ["GPU-aaaa", "GPU-bbbb"]), ("1", ["GPU-bbbb"]), ("1,0", ["GPU-bbbb", "GPU-aaaa"]), ("", []), ("-1", []), ("0,-1,1", ["GPU-aaaa"]),
-    ("GPU-bb", ["GPU-bbbb"]), ("7", []), ("0,0", ["GPU-aaaa"])])
+    (None, ["GPU-aaaa", "GPU-bbbb"]), ("1", ["GPU-bbbb"]), ("1,0", ["GPU-bbbb", "GPU-aaaa"]), ("", []), ("-1", []),
+    ("0,-1,1", ["GPU-aaaa"]), ("GPU-bb", ["GPU-bbbb"]), ("7", []), ("0,0", ["GPU-aaaa"])])
 def test_what_cuda_may_see_is_obeyed(monkeypatch, given, found):
     if given is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)

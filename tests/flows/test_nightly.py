@@ -45,8 +45,9 @@ class Api:
     def start(self, deployment: str, when: str, **parameters) -> str:
         """The id of a run that was to start at `when`."""
         found = self.deployment(deployment)
-        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": when}}
-        return self.ask(f"deployments/{found['id']}/create_flow_run", {"state": state, "parameters": {**found["parameters"], **parameters}})["id"]
+        body = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": when}},
+                "parameters": {**found["parameters"], **parameters}}
+        return self.ask(f"deployments/{found['id']}/create_flow_run", body)["id"]
 
     def wait(self, run: str, alive: subprocess.Popen, timeout_s: float = 150, until: tuple[str, ...] = FINAL) -> dict:
         """The run, once its state is one of `until`."""
@@ -70,8 +71,9 @@ def api(prefect_server):
 
 @pytest.fixture(scope="module")
 def env(prefect_server, prefect_home):
-    return {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(prefect_home), "PREFECT_CLI_PROMPT": "0", "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_WORKER_PREFETCH_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_LOGGING_LEVEL": "WARNING",
+    return {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(prefect_home), "PREFECT_CLI_PROMPT": "0",
+            "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+            "PREFECT_LOGGING_LEVEL": "WARNING",
             "BABELFACE_GPUS": "GPU-made-up", "BABELFACE_GPU_LOCKS": str(prefect_home / "gpus")}
 
 
@@ -81,7 +83,8 @@ def project(tmp_path_factory, env, api):
     repo = NightRepo(tmp_path_factory.mktemp("nights") / "project")
     for pool in ("babelface", "babelface-gpu"):
         api.ask("work_pools/", {"name": pool, "type": "process"})
-    repo.call("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml"), BABELFACE_HOME=str(repo.path), **env)
+    repo.call("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml"),
+              BABELFACE_HOME=str(repo.path), **env)
     return repo
 
 
@@ -89,8 +92,9 @@ def project(tmp_path_factory, env, api):
 def worker(project, env, tmp_path_factory):
     log = tmp_path_factory.mktemp("worker") / "log"
     with open(log, "w") as sink:
-        process = subprocess.Popen([sys.executable, "-m", "prefect", "worker", "start", "--pool", "babelface", "--limit", "1"], cwd=project.path,
-                                   env={**child_environment(), **env}, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "babelface", "--limit", "1"]
+        process = subprocess.Popen(command, cwd=project.path, env={**child_environment(), **env}, stdin=subprocess.DEVNULL,
+                                   stdout=sink, stderr=sink, start_new_session=True)
     yield process
     os.killpg(process.pid, signal.SIGTERM)
     try:
@@ -115,7 +119,8 @@ def test_everything_is_deployed_and_the_schedule_has_runs(project, api):
     assert all(r["auto_scheduled"] for r in runs)
 
 
-def night(api: Api, project: NightRepo, process: subprocess.Popen, day: str, deployment: str = "nightly/babelface") -> tuple[dict, dict, str]:
+def night(api: Api, project: NightRepo, process: subprocess.Popen, day: str,
+          deployment: str = "nightly/babelface") -> tuple[dict, dict, str]:
     """(the flow run, the record, the artifact) of one night."""
     run = api.start(deployment, f"{day}T02:00:00Z", retry_delay_s=0.1, url="http://nights.example")
     found = api.wait(run, process)
@@ -159,7 +164,8 @@ def test_nights_by_a_worker(project, worker, api):
 
 def test_a_regressed_night_by_serve_which_leaves_the_schedule_active(project, worker, api, env):
     """`babelface serve` beside a server that runs already: three deployments in one process, which runs what is asked of it."""
-    command = [sys.executable, "-m", "flows.cli", "serve", "--cron", "30 22 * * 1-5", "--timezone", "Europe/Berlin", "--name", "served"]
+    command = [sys.executable, "-m", "flows.cli", "serve", "--cron", "30 22 * * 1-5", "--timezone", "Europe/Berlin",
+               "--name", "served"]
     process = subprocess.Popen(command, cwd=project.path, env={**child_environment(), **env}, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:

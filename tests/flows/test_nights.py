@@ -51,8 +51,9 @@ def project(tmp_path_factory):
     from flows.remote import save_experiment
 
     repo, commits = NightRepo(tmp_path_factory.mktemp("judged") / "project"), {}
-    for key, value in (("GIT_AUTHOR_NAME", "a"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@b")):
-        os.environ.setdefault(key, value)
+    for role in ("AUTHOR", "COMMITTER"):
+        for part in ("NAME", "EMAIL"):
+            os.environ.setdefault(f"GIT_{role}_{part}", "a@b")
     for day, wanted in (("01", {}), ("02", {"seed": 2, "tr": 0.2})):
         repo.set(**wanted)
         assert reproduce(["score-fake"], root=repo.path)["score-fake"].status == "ran"

@@ -59,7 +59,8 @@ def home(tmp_path_factory):
     repo = NightRepo(base / "home")
     (repo.path / "train.py").write_text(TRAIN)
     (repo.path / "dvc.yaml").write_text(GRAPH)
-    (repo.path / ".dvc/config.local").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {base / 'store'}\n")
+    settings = f"[core]\n    remote = store\n['remote \"store\"']\n    url = {base / 'store'}\n"
+    (repo.path / ".dvc/config.local").write_text(settings)
     repo.call("git", "add", "-A")
     repo.call("git", "commit", "-qm", "a training")
     repo.call("dvc", "repro", "features")
@@ -81,7 +82,8 @@ def machine(home: NightRepo, name: str) -> NightRepo:
 
 
 def start(repo: NightRepo, step_s: float) -> subprocess.Popen:
-    env = {**os.environ, "TOY_STEP_S": str(step_s), "BABELFACE_GPUS": "GPU-toy", "BABELFACE_GPU_LOCKS": str(repo.path.parent / "locks")}
+    env = {**os.environ, "TOY_STEP_S": str(step_s), "BABELFACE_GPUS": "GPU-toy",
+           "BABELFACE_GPU_LOCKS": str(repo.path.parent / "locks")}
     return subprocess.Popen([sys.executable, "-m", "flows.cli", "node", "train", "toy", "--every", "1"], cwd=repo.path, env=env,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
 
@@ -89,7 +91,8 @@ def start(repo: NightRepo, step_s: float) -> subprocess.Popen:
 def wait_for(found, process: subprocess.Popen, timeout_s: float = 90):
     end = time.monotonic() + timeout_s
     while not (value := found()):
-        assert process.poll() is None and time.monotonic() < end, process.communicate(timeout=30)[0] if process.poll() is not None else "late"
+        assert process.poll() is None, process.communicate(timeout=30)[0]
+        assert time.monotonic() < end, f"not there after {timeout_s} s"
         time.sleep(0.1)
     return value
 
@@ -106,7 +109,7 @@ def test_preempted_on_one_machine_finished_on_another_collected_on_a_third(home)
     left = checkpoint.read_text()
     kept, = (home.path.parent / "store/babelface/train/toy").glob("*/checkpoint.pt")
     assert kept.read_text() == left and not (first.path / "data/train/toy/model.pt").exists()
-    assert "features" not in (first.path / "side/starts").read_text() if (first.path / "side/starts").exists() else True
+    assert not (first.path / "side/starts").exists(), "its data was fetched, not made"
 
     second = machine(home, "second")
     process = start(second, 0.0)
@@ -148,7 +151,8 @@ def test_keys_follow_content_and_locks_are_merged(home, monkeypatch):
         remote.job_key("train-x")
     lock = yaml.safe_load((home.path / "dvc.lock").read_text())
     remote.merge_lock({"train-other": {"cmd": "true"}})
-    assert yaml.safe_load((home.path / "dvc.lock").read_text()) == {**lock, "stages": {**lock["stages"], "train-other": {"cmd": "true"}}}
+    merged = yaml.safe_load((home.path / "dvc.lock").read_text())
+    assert merged == {**lock, "stages": {**lock["stages"], "train-other": {"cmd": "true"}}}
     (home.path / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
 
 

@@ -156,12 +156,14 @@ def _reads(path):
 
 
 # What results do not depend on, and functions of Params over corpora, which the graph answers with dependencies.
-NOT_TRACKED = ("executor.workers", "executor.timeout_s", "instances", "instance", "training_instances", "training_languages")
+# How patient a fetch is and where it keeps files changes no byte of what arrives.
+NOT_TRACKED = ("executor.workers", "executor.timeout_s", "fetch.keep", "fetch.store", "fetch.timeout_s", "instances", "instance", "training_instances", "training_languages")
 
 
 @pytest.mark.parametrize("stage", spec.STAGES)
 def test_every_param_a_stage_reads_is_tracked(root, raw, stage):
-    params = check_params(raw)
+    other = {**raw["train"]["experts"]["syncnet"], "languages": ["en"]}  # without one there is no instance of bias
+    params = check_params(merged(raw, {"train": {"experts": {"other": other}}, "score": {"ablation_experts": ["other"]}}))
     groups = [g for g in spec.groups(params, root) if g.stage == stage]
     tracked = {k for s in [*groups, *(s for s in spec.singles(params, root) if s.stage == stage)] for k in s.params}
     # A system or expert is tracked entry by entry; a download by its own corpus.
@@ -171,8 +173,20 @@ def test_every_param_a_stage_reads_is_tracked(root, raw, stage):
     methods = ("model_dump", "items", "keys", "values", "get")
     reads = {".".join(p for p in c.split(".") if p not in methods) for c in reads}
     lost = {c for c in reads if not any(t == c or c.startswith(t + ".") or t.startswith(c + ".") for t in tracked)}
-    lost -= {"executor.codec_threads"} if stage in ("segment", "track", "crop", "score", "report") else set()  # they only decode
+    lost -= {"executor.codec_threads"} if stage in ("segment", "track", "crop", "score", "bias", "report") else set()  # they only decode
+    lost -= {"score.ablation_experts"} if stage == "bias" else set()  # whether its own name stands there
     assert not lost, f"stages/{stage}.py reads {sorted(lost)}; add them to flows/spec.py"
+
+
+def test_an_ablation_adds_its_own_instances_and_changes_no_score(render, raw, tmp_path):
+    before = resolved(render(raw), raw, tmp_path / "r")
+    expert = {**raw["train"]["experts"]["syncnet"], "languages": ["en"]}
+    more = merged(raw, {"train": {"experts": {"syncnet-en": expert}}, "score": {"ablation_experts": ["syncnet-en"]}})
+    after = resolved(render(more), more, tmp_path / "r")
+    assert set(after) - set(before) == {"train-syncnet-en", "bias-syncnet-en"}
+    assert {n.split("-")[0] for n in changed(before, after)} <= {"aggregate", "report", "split"}
+    assert {"data/generate/controls", "data/train/syncnet-en", "data/track/synthetic-x-gap"} <= after["bias-syncnet-en"][1]
+    assert "data/bias/syncnet-en" in after["aggregate"][1] and "bias" not in {n.split("-")[0] for n in before}
 
 
 def test_a_key_left_to_its_default_is_not_tracked(render, raw, tmp_path):

@@ -10,24 +10,29 @@ from metrics.robustness import Table
 
 TRAINED = {"a": ["en"], "b": ["en", "zh"]}
 # how much each language loses, by system
-LOSS = {"a": {"en": 0.1, "de": 0.2, "ru": 0.3, "fi": 0.5, "zh": 0.5}, "b": {"en": 0.1, "de": 0.2, "ru": 0.3, "fi": 0.4, "zh": 0.1}}
+LOSS = {"a": {"en": 0.1, "de": 0.2, "ru": 0.3, "fi": 0.5, "zh": 0.5},
+        "b": {"en": 0.1, "de": 0.2, "ru": 0.3, "fi": 0.4, "zh": 0.1}}
 
 
 def rows(n_speakers=8, noise=0.02, seed=1, systems=TRAINED, languages=("de", "en", "fi", "ru", "zh"), more=()):
-    """Real video with LSE-C 3, shuffled 1, and systems below the real by their loss; opening r is 1 - loss; still faces are far off."""
+    """Real video with LSE-C 3, shuffled 1, and systems below the real by their loss; opening r is 1 - loss; still faces are far
+    off."""
     rng = np.random.default_rng(seed)
     out = []
     for tag in (*languages, *more):
         for s in range(n_speakers):
             voice = noise * rng.standard_normal()
-            base = {"track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c", "language": tag, "cluster": f"speaker:{s}", "audio_language": tag,
+            base = {"track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c", "language": tag, "cluster": f"speaker:{s}",
+                    "audio_language": tag,
                     "audio_clip_id": f"{tag}{s}", "null_reasons": [], "training_languages": []}
-            made = [("real", "self", {"lse_c": 3.0}), ("real", "shuffled", {"lse_c": 1.0}), ("still", "self", {"landmark_distance": 0.4})]
+            made = [("real", "self", {"lse_c": 3.0}), ("real", "shuffled", {"lse_c": 1.0}),
+                    ("still", "self", {"landmark_distance": 0.4})]
             for system, trained in systems.items():
                 loss = LOSS[system].get(tag, 5.0) + voice + noise * rng.standard_normal()
                 made.append((system, "self", {"lse_c": 3 - loss, "opening_correlation": 1 - loss, "landmark_distance": loss / 2,
                                               "training_languages": trained}))
-            out += [base | {"generated_id": f"{tag}{s}.{who}.{kind}", "system": who, "condition": kind} | v for who, kind, v in made]
+            out += [base | {"generated_id": f"{tag}{s}.{who}.{kind}", "system": who, "condition": kind} | v for who, kind,
+                    v in made]
     return out
 
 
@@ -57,7 +62,8 @@ def test_planted_languages_are_left_out():
     found = rows(more=["x-gap"])
     assert cross(found).spread("a", "lse_c").worst == "x-gap"
     kept = cross(found, ["x-gap"])
-    assert kept.spread("a", "lse_c").worst != "x-gap" and all("x-gap" != p["language"] for s in kept.slopes("lse_c", {}) for p in s.points)
+    assert kept.spread("a", "lse_c").worst != "x-gap" and all("x-gap" != p["language"] for s in kept.slopes("lse_c", {})
+                                                              for p in s.points)
     assert all(r.language != "x-gap" for r in kept.rankings("lse_c"))
 
 
@@ -103,7 +109,8 @@ def test_few_languages_and_unknown_ones_have_no_slope():
 def test_sounds_of_the_corpus_make_distances():
     sounds = {t: {"visemes": {"aa": 1.0, "pp": w}} for t, w in (("en", 0), ("de", 0.2), ("ru", 0.5), ("fi", 1), ("zh", 3))}
     one = cross(rows()).slopes("lse_c", sounds, ["visemes"])[0]
-    assert {p["language"]: round(p["distance"], 3) for p in one.points} == {"de": 0.167, "en": 0.0, "fi": 0.5, "ru": 0.333, "zh": 0.75}
+    assert {p["language"]: round(p["distance"], 3) for p in one.points} == {"de": 0.167, "en": 0.0, "fi": 0.5, "ru": 0.333,
+                                                                            "zh": 0.75}
 
 
 def test_a_firm_order_stays_and_a_loose_one_does_not():

@@ -41,7 +41,8 @@ def test_nearer_relatives_are_nearer():
 
 def test_unknown_tags_give_a_reason():
     assert genealogical_distance("en", "x-gap") == genealogical_distance("en", "tlh") == (None, "unknown_language")
-    assert known("corpus/pt-BR").tag == "pt" and known("zh-yue").tag == "yue" and known("cmn-Hans").tag == "zh" and known(None) is None
+    assert known("corpus/pt-BR").tag == "pt" and known(None) is None
+    assert known("zh-yue").tag == "yue" and known("cmn-Hans").tag == "zh"
 
 
 def test_overlap_of_sounds():
@@ -51,7 +52,8 @@ def test_overlap_of_sounds():
 
 
 def test_counts_leave_silence_and_marks_out():
-    said = [{"symbol": "ˈaː", "viseme": "aa", "start_s": 0.0, "end_s": 0.2}, {"symbol": "a5", "viseme": "aa", "start_s": 0.2, "end_s": 0.3},
+    said = [{"symbol": "ˈaː", "viseme": "aa", "start_s": 0.0, "end_s": 0.2},
+            {"symbol": "a5", "viseme": "aa", "start_s": 0.2, "end_s": 0.3},
             {"symbol": "", "viseme": "sil", "start_s": 0.3, "end_s": 1.0}]
     found = sound_counts([said, None])
     assert found["phonemes"] == {"a": 2} and found["visemes"] == {"aa": pytest.approx(0.3)}
@@ -62,7 +64,8 @@ def test_the_nearest_training_language_counts():
     sounds = {"en": {"visemes": {"aa": 1}}, "zh": {"visemes": {"aa": 1, "ou": 1}}, "tr": {"visemes": {"ou": 1}}}
     assert nearest("visemes", "tr", ["en", "zh"], sounds) == (0.5, "zh", None)
     assert nearest("genealogical", "de", ["zh", "en"], {})[1] == "en"
-    assert nearest("genealogical", "tr", ["tr", "x-a"], {}) == (0.0, "tr", None), "a language is nearest to itself, whatever else is unknown"
+    assert nearest("genealogical", "tr", ["tr", "x-a"], {}) == (0.0, "tr",
+                                                                None), "a language is nearest to itself, whatever else is unknown"
     assert nearest("genealogical", "tr", ["en", "x-a"], {}) == (None, None, "unknown_language")
     assert nearest("visemes", "fi", ["en"], sounds) == (None, None, "no_truth")
     assert nearest("visemes", "fi", [], sounds)[2] == "unknown_training"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from metrics.robustness import Table
 from metrics.visemes import viseme_cells, viseme_errors, viseme_of_frames
 
-SAID = [{"viseme": "pp", "start_s": 0.0, "end_s": 0.08}, {"viseme": "aa", "start_s": 0.08, "end_s": 0.2}, {"viseme": "sil", "start_s": 0.24, "end_s": 0.28}]
+SAID = [{"viseme": "pp", "start_s": 0.0, "end_s": 0.08}, {"viseme": "aa", "start_s": 0.08, "end_s": 0.2},
+        {"viseme": "sil", "start_s": 0.24, "end_s": 0.28}]
 
 
 def test_a_frame_has_the_sound_of_its_moment():
@@ -25,7 +26,8 @@ def test_errors_are_means_of_sizes_and_signs():
     found = {e["viseme"]: e for e in viseme_errors(shown, real, SAID)}
     assert sorted(found) == ["aa", "pp", "sil"]
     assert (found["pp"]["n_frames"], found["pp"]["error"], found["pp"]["signed"]) == (2, pytest.approx(0.2), pytest.approx(0.2))
-    assert (found["aa"]["n_frames"], found["aa"]["error"]) == (3, pytest.approx(0.4 / 3)) and found["aa"]["signed"] == pytest.approx(0)
+    assert (found["aa"]["n_frames"], found["aa"]["error"]) == (3,
+                                                               pytest.approx(0.4 / 3)) and found["aa"]["signed"] == pytest.approx(0)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(-1, 1))
@@ -49,9 +51,12 @@ def rows(n_speakers, good, bad):
     for s in range(n_speakers):
         for tag in ("tr", "fi"):
             for system, aa, pp in (("real", None, None), ("still", 0.1, 0.02), ("s", good + 0.002 * s, bad + 0.001 * s)):
-                errors = None if aa is None else [{"viseme": v, "n_frames": 4, "error": e, "signed": -e} for v, e in (("aa", aa), ("pp", pp))]
-                out.append({"generated_id": f"{tag}{s}.{system}", "track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c", "language": tag,
-                            "cluster": f"speaker:{s}", "system": system, "condition": "self", "training_languages": [], "audio_clip_id": f"{tag}{s}",
+                errors = None if aa is None else [{"viseme": v, "n_frames": 4, "error": e, "signed": -e} for v,
+                                                  e in (("aa", aa), ("pp", pp))]
+                out.append({"generated_id": f"{tag}{s}.{system}", "track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c",
+                            "language": tag,
+                            "cluster": f"speaker:{s}", "system": system, "condition": "self", "training_languages": [],
+                            "audio_clip_id": f"{tag}{s}",
                             "audio_language": tag, "null_reasons": [], "viseme_errors": errors})
     return out
 
@@ -63,7 +68,8 @@ def test_sounds_are_held_against_a_still_face():
     assert (good.n_frames, good.error.n_clips, good.error.n_speakers) == (40, 10, 10)
     assert good.still == pytest.approx(0.1) and good.gain.mean == pytest.approx(0.1 - 0.059) and good.signed == pytest.approx(-0.059)
     assert cells["s", None, "aa"].error.n_speakers == 20 and cells["still", "tr", "aa"].gain is None
-    without = {(c.system, c.language, c.viseme): c for c in viseme_cells(Table(rows(10, 0.05, 0.06), resamples=200), planted=["fi"])}
+    without = {(c.system, c.language, c.viseme): c
+               for c in viseme_cells(Table(rows(10, 0.05, 0.06), resamples=200), planted=["fi"])}
     assert without["s", None, "aa"].error.n_speakers == 10 and ("s", "fi", "aa") in without
 
 

@@ -25,7 +25,8 @@ LANGUAGES = {
     "x-twin": (0.15, 0, True),
 }
 SYSTEMS = {"fake-en": ["en"], "fake-mix": ["en", "zh"]}
-# language -> how often each sound is said, in visemes; a still face is off by STILL, a system by less, but for one sound in Turkish
+# language -> how often each sound is said, in visemes; a still face is off by STILL, a system by less, but for one sound in
+# Turkish
 SOUNDS = {"en": "pp ff th aa eh ss", "zh": "kk ch aa oh ss ss", "tr": "dd kk eh ou ss rr", "ko": "kk kk pp oh ou ih"}
 STILL = {"pp": 0.02, "aa": 0.09, "eh": 0.07, "oh": 0.08}
 
@@ -120,7 +121,8 @@ def _viseme_errors(rng: np.random.Generator, tag: str, system: str) -> list[dict
         still = STILL.get(viseme, 0.04)
         worse = 1.8 if (system, tag, viseme) == ("fake-en", "tr", "ou") else 0.6
         error = still * (1.0 if system == "still" else worse) + 0.004 * rng.standard_normal()
-        out.append({"viseme": viseme, "n_frames": 3, "error": float(abs(error)), "signed": float(error * (-0.8 if system == "still" else 0.7))})
+        out.append({"viseme": viseme, "n_frames": 3, "error": float(abs(error)),
+                    "signed": float(error * (-0.8 if system == "still" else 0.7))})
     return out
 
 

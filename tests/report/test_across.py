@@ -19,14 +19,17 @@ def estimate(mean, low=None, high=None, speakers=8):
 
 def document(**more):
     metric = {"name": "lse_c", "label": "LSE-C", "digits": 2, "higher_is_better": True, "judged": True, "unit": ""}
-    return {"alpha": 0.05, "metrics": [metric], "validity": [{"valid": True, "language": "en"}], "systems": [{"name": "s", "control": False}],
+    return {"alpha": 0.05, "metrics": [metric], "validity": [{"valid": True, "language": "en"}],
+            "systems": [{"name": "s", "control": False}],
             "cells": [{"metric": "lse_c", "value": {"mean": 1.0}}], "twins": {"languages": []}, "visemes": [], "bias": [],
             "robustness": {"spreads": [], "slopes": [], "rankings": []}} | more
 
 
 def spread(**more):
-    return {"system": "s", "metric": "lse_c", "seen_languages": ["en"], "unseen_languages": ["fi", "ru"], "seen": None, "unseen": None,
-            "difference": None, "worst": None, "worst_gap": None, "worst_share": None, "skill_seen": None, "skill_unseen": None, "retention": None,
+    return {"system": "s", "metric": "lse_c", "seen_languages": ["en"], "unseen_languages": ["fi", "ru"], "seen": None,
+            "unseen": None,
+            "difference": None, "worst": None, "worst_gap": None, "worst_share": None, "skill_seen": None, "skill_unseen": None,
+            "retention": None,
             "reasons": {}} | more
 
 
@@ -56,12 +59,14 @@ def test_the_worst_language_must_stay_the_worst(share, level):
 
 
 def slope(p=0.01, low=0.1, points=6, **more):
-    return {"system": "s", "metric": "lse_c", "kind": "genealogical", "points": [{}] * points, "missing": {}, "slope": estimate(0.5, low, 0.9),
+    return {"system": "s", "metric": "lse_c", "kind": "genealogical", "points": [{}] * points, "missing": {},
+            "slope": estimate(0.5, low, 0.9),
             "intercept": 0.1, "p": p, "p_holm": p, "reason": None} | more
 
 
 @pytest.mark.parametrize(
-    "one, level", [(slope(), "claim"), (slope(p=0.2), "fact"), (slope(low=-0.1), "fact"), (slope(slope=None, p_holm=None, reason="too_few_languages"), "no-claim")]
+    "one, level", [(slope(), "claim"), (slope(p=0.2), "fact"), (slope(low=-0.1), "fact"),
+                   (slope(slope=None, p_holm=None, reason="too_few_languages"), "no-claim")]
 )
 def test_a_slope_needs_speakers_and_languages(one, level):
     found = {"spreads": [spread(difference=estimate(0.1, -0.1, 0.3))], "slopes": [one], "rankings": []}
@@ -69,7 +74,8 @@ def test_a_slope_needs_speakers_and_languages(one, level):
 
 
 def test_an_order_that_moves_is_not_settled():
-    whole = {"metric": "lse_c", "language": None, "order": ["s", "t"], "gaps": [0.1, 0.2], "first": [0.97, 0.03], "ahead": [0.97, None], "kept": 0.97,
+    whole = {"metric": "lse_c", "language": None, "order": ["s", "t"], "gaps": [0.1, 0.2], "first": [0.97, 0.03],
+             "ahead": [0.97, None], "kept": 0.97,
              "n_languages": 3, "n_clips": 9, "n_speakers": 9, "reason": None}
     other = whole | {"language": "fi", "order": ["t", "s"], "first": [1.0, 0.0]}
 
@@ -82,7 +88,8 @@ def test_an_order_that_moves_is_not_settled():
 
 
 def cell(viseme, gain, p, language="tr", speakers=8):
-    return {"system": "s", "language": language, "viseme": viseme, "n_frames": 30, "error": estimate(0.06, 0.05, 0.07, speakers), "signed": 0.05,
+    return {"system": "s", "language": language, "viseme": viseme, "n_frames": 30, "error": estimate(0.06, 0.05, 0.07, speakers),
+            "signed": 0.05,
             "still": 0.03, "gain": estimate(gain, gain - 0.01, gain + 0.01), "p": p, "p_holm": p}
 
 
@@ -99,24 +106,28 @@ def test_sounds_fail_only_against_a_still_face():
 
 def test_the_experts_bias_is_said_where_intervals_lie_apart():
     def of(*reals, **more):
-        rows = [{"language": tag, "real": r, "valid": True, "trained": tag == "en", "share_right": 0.9} for tag, r in zip(("en", "fi"), reals, strict=True)]
+        rows = [{"language": tag, "real": r, "valid": True, "trained": tag == "en", "share_right": 0.9} for tag,
+                r in zip(("en", "fi"), reals, strict=True)]
         main = {"name": "x", "main": True, "label": "LSE-C*", "languages": ["en", "fi"], "rows": rows}
         return told(expert_bias(document(bias=[main, *more.values()])))
 
     assert of(estimate(3, 2.8, 3.2), estimate(1, 0.8, 1.2))[0][0] == "warning"
     assert of(estimate(3, 2.8, 3.2), estimate(2.9, 2.7, 3.1))[0][0] == "fact"
     other = {"name": "x-en", "main": False, "label": "LSE-C*", "languages": ["en"], "rows": [
-        {"language": t, "real": estimate(1), "valid": True, "trained": t == "en", "share_right": s} for t, s in (("en", 1.0), ("fi", 0.6))]}
+        {"language": t, "real": estimate(1), "valid": True, "trained": t == "en", "share_right": s} for t,
+        s in (("en", 1.0), ("fi", 0.6))]}
     text = of(estimate(3, 2.8, 3.2), estimate(2.9, 2.7, 3.1), other=other)[1][1]
     assert "trained on en only (x-en)" in text and "100\u202f% of the clips there and 60\u202f% elsewhere" in text and "90\u202f%" in text
 
 
 def test_marks_of_one_place_stand_side_by_side_and_inside():
-    points = [{"x": 1.0, "y": 0.5, "low": None, "high": None, "series": k, "name": f"l{k}", "label": f"<l{k}>"} for k in range(12)]
+    points = [{"x": 1.0, "y": 0.5, "low": None, "high": None, "series": k, "name": f"l{k}", "label": f"<l{k}>"}
+              for k in range(12)]
     drawn = str(charts.scatter(points, [], title="t", x_title="x", y_title="y", names=True))
     places = [float(part.split('"')[0]) for part in drawn.split('<svg x="')[1:]]
     assert len(set(places)) == 12 and min(places) > 46 and max(places) < 340 and "&lt;l0&gt;" in drawn
-    flat = charts.scatter([], [{"series": 0, "slope": 1.0, "intercept": 0.0, "sure": True}], title="t", x_title="x", y_title="y", names=True)
+    flat = charts.scatter([], [{"series": 0, "slope": 1.0, "intercept": 0.0, "sure": True}], title="t", x_title="x", y_title="y",
+                          names=True)
     assert "nan" not in str(flat)
 
 
@@ -143,12 +154,14 @@ def report_of(tmp_path_factory):
 
 def test_a_report_has_all_of_it(report_of):
     found = report_of["robustness"]
-    assert {s["system"] for s in found["spreads"]} == {"fake-en", "fake-mix"} and found["families"]["zh"]["branches"][0] == "Sino-Tibetan"
+    assert {s["system"] for s in found["spreads"]} == {"fake-en",
+                                                       "fake-mix"} and found["families"]["zh"]["branches"][0] == "Sino-Tibetan"
     lips = next(s for s in found["spreads"] if (s["system"], s["metric"]) == ("fake-en", "opening_correlation"))
     assert lips["seen_languages"] == ["en"] and lips["unseen_languages"] == ["ko", "tr", "zh"], "planted languages are left out"
     assert lips["difference"]["low"] > 0 and lips["retention"]["high"] < 1
     kinds = {s["kind"]: s for s in found["slopes"] if (s["system"], s["metric"]) == ("fake-en", "opening_correlation")}
-    assert [p["language"] for p in kinds["visemes"]["points"]] == ["en", "ko", "tr", "zh"] and kinds["visemes"]["slope"]["n_speakers"] == 24
+    assert [p["language"] for p in kinds["visemes"]["points"]] == ["en", "ko", "tr",
+                                                                   "zh"] and kinds["visemes"]["slope"]["n_speakers"] == 24
     assert {p["distance"] for p in kinds["genealogical"]["points"]} == {0.0, 1.0}
     assert [(e["name"], e["main"]) for e in report_of["bias"]] == [("syncnet", True), ("syncnet-en", False)]
     english = next(r for r in report_of["bias"][1]["rows"] if r["language"] == "en")
@@ -165,11 +178,14 @@ def test_the_tables_and_the_markdown_say_the_same(report_of):
     assert sorted(found) == file_names(report_of)
     read = {name: list(csv.DictReader(io.StringIO(text))) for name, text in found.items()}
     one = next(r for r in read["robustness.csv"] if (r["system"], r["metric"]) == ("fake-mix", "opening_correlation"))
-    spread = next(s for s in report_of["robustness"]["spreads"] if (s["system"], s["metric"]) == ("fake-mix", "opening_correlation"))
+    spread = next(s for s in report_of["robustness"]["spreads"]
+                  if (s["system"], s["metric"]) == ("fake-mix", "opening_correlation"))
     assert float(one["difference"]) == spread["difference"]["mean"] and one["unseen_languages"] == "ko tr"
-    assert len(read["visemes.csv"]) == len(report_of["visemes"]) and len(read["gap.csv"]) == sum(c["gap"] is not None for c in report_of["cells"])
+    assert len(read["visemes.csv"]) == len(report_of["visemes"]) and len(read["gap.csv"]) == sum(c["gap"] is not None
+                                                                                                 for c in report_of["cells"])
     text = markdown(report_of)
-    assert text == markdown(report_of) and "## What these data cannot tell" in text and f"{spread['difference']['mean']:.3f}" in text
+    assert text == markdown(report_of)
+    assert "## What these data cannot tell" in text and f"{spread['difference']['mean']:.3f}" in text
     lines = text.splitlines()
     for i, line in enumerate(lines):
         if line.startswith("| ---"):

@@ -166,6 +166,21 @@ def test_a_narrow_screen_never_scrolls_sideways(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def test_pictures_across_languages_are_drawn_and_kept_in_their_boxes(open_page):
+    page = open_page(viewport={"width": 360, "height": 800})
+    for section, marks in (("distance", 12), ("expert", 12)):
+        drawn = page.locator(f"#{section} .panel:visible, #{section}:not(:has(.panel))").locator("svg.mark")
+        assert drawn.count() >= marks, section
+    wide = page.locator("#visemes .scroll").first
+    inner, outer = wide.evaluate("e => [e.scrollWidth, e.clientWidth]")
+    assert inner > outer and wide.get_attribute("tabindex") == "0", "a wide table scrolls by itself, and by keyboard"
+    first = page.locator("#ranking .panel:visible .rank").first.locator("i")
+    assert first.count() >= 1 and page.locator("#robustness .panel:visible tbody tr").count() == 2
+    assert page.locator("#findings .findings.open li").count() >= 1, "what the data cannot tell stands apart"
+    order = page.evaluate("[...document.querySelectorAll('main > section')].map(s => s.id)")
+    assert order[:7] == ["findings", "matrix", "gaps", "distance", "robustness", "ranking", "visemes"] and order[7] == "gallery"
+
+
 def test_everything_to_press_has_a_name(open_page):
     page = open_page()
     nameless = page.evaluate(

@@ -14,19 +14,21 @@ METRICS = [{"name": "lse_c", "label": "LSE-C*", "higher_is_better": True, "digit
            {"name": "lip_gap", "label": "Lip gap", "higher_is_better": False, "digits": 2, "unit": "px"}]
 
 
-def night(day: int, status: str = "good", value: float = 0.5, worse: bool = False, intervals: bool = True) -> dict:
+def night(day: int, status: str = "good", value: float = 0.5, worse: bool = False) -> dict:
     figures = [] if status == "failed" else [
-        {"metric": m["name"], "system": s, "language": tag, "mean": value + 0.1 * k, "low": value + 0.1 * k - 0.05 if intervals else None,
-         "high": value + 0.1 * k + 0.05 if intervals else None, "reason": None if intervals else "too_few_speakers", "n_clips": 12,
-         "n_speakers": 6 if intervals else 2} for m in METRICS for k, s in enumerate(("a<b", "real")) for tag in ("tr", "en")]
+        {"metric": m["name"], "system": s, "language": tag, "mean": value + 0.1 * k, "low": value + 0.1 * k - 0.05,
+         "high": value + 0.1 * k + 0.05, "reason": None, "n_clips": 12, "n_speakers": 6}
+        for m in METRICS for k, s in enumerate(("a<b", "real")) for tag in ("tr", "en")]
     change = {"mean": -0.2, "low": -0.3, "high": -0.1, "reason": None, "n_clips": 12, "n_speakers": 6}
     regressions = [{"language": "tr", "system": "a<b", "metric": "lse_c", "change": change}] if worse else []
     failed = status == "failed"
-    return {"name": f"nightly-2026-11-{day:02d}", "date": f"2026-11-{day:02d}", "status": status, "commit": None, "code": "c" * 40,
-            "baseline": "nightly-2026-11-01" if day > 1 else None, "note": "", "regressions": regressions, "improvements": [],
-            "failures": [{"name": "score-a", "why": "exit status 1", "tail": [], "log": "", "skipped": 0}] if failed else [], "ran": 2,
-            "figures": figures, "metrics": [] if failed else METRICS, "systems": ["a<b", "real"], "headline": "" if failed else "lse_c",
-            "languages": [] if failed else ["en", "tr"], "report": not failed, "comparison": day > 1 and not failed}
+    failures = [{"name": "score-a", "why": "exit status 1", "tail": [], "log": "", "skipped": 0}] if failed else []
+    return {"name": f"nightly-2026-11-{day:02d}", "date": f"2026-11-{day:02d}", "status": status, "commit": None,
+            "code": "c" * 40, "baseline": "nightly-2026-11-01" if day > 1 else None, "note": "",
+            "regressions": regressions, "improvements": [],
+            "failures": failures, "ran": 2, "figures": figures, "metrics": [] if failed else METRICS,
+            "systems": ["a<b", "real"], "headline": "" if failed else "lse_c", "languages": [] if failed else ["en", "tr"],
+            "report": not failed, "comparison": day > 1 and not failed}
 
 
 NIGHTS = [night(1), night(2, "failed"), night(3, value=0.52), night(4, "regressed", 0.3, worse=True)]
@@ -47,7 +49,8 @@ def test_one_file_with_a_chart_per_metric_and_language():
 
 
 def test_a_line_breaks_where_a_night_has_no_value_and_marks_are_hollow_without_interval():
-    at = {(k, "a"): {"mean": 0.5, "low": None, "high": None, "reason": "too_few_speakers", "n_clips": 1, "n_speakers": 1} for k in (0, 1, 3)}
+    figure = {"mean": 0.5, "low": None, "high": None, "reason": "too_few_speakers", "n_clips": 1, "n_speakers": 1}
+    at = {(k, "a"): figure for k in (0, 1, 3)}
     svg = chart([night(d) for d in range(1, 5)], METRICS[0], "tr", ["a"], at, set())
     assert svg.count('class="line s0"') == 1 and svg.count("hollow") == 3 and "whisker" not in svg
     points = re.search(r'class="line s0" d="M([^"]+)"', svg)[1].split("L")
@@ -74,7 +77,8 @@ def test_in_a_browser_the_metric_is_chosen_by_keyboard_and_nothing_is_fetched(tm
     path, asked = tmp_path / "index.html", []
     path.write_text(render(NIGHTS))
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        browser = p.chromium.launch(executable_path=CHROMIUM,
+                                    args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
         page = browser.new_page(color_scheme="dark", viewport={"width": 1200, "height": 900})
         page.on("request", lambda r: asked.append(r.url) if not r.url.startswith(("file://", "data:")) else None)
         page.on("pageerror", lambda e: asked.append(str(e)))

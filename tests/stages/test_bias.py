@@ -37,9 +37,11 @@ def test_real_video_and_its_control_are_scored_by_that_expert(place):
     folder, sha, _, stats = place
     made = {r["generated_id"]: r for r in rows_of(folder, "generate", "controls", "generated")}
     rows = rows_of(folder, "bias", "other", "scores")
-    assert stats["kept"] == len(rows) and {r["generated_id"] for r in rows} == {i for i, r in made.items() if r["system"] == "real"}
+    assert stats["kept"] == len(rows) and {r["generated_id"] for r in rows} == {i for i, r in made.items()
+                                                                                if r["system"] == "real"}
     for row in rows:
-        assert (row["expert"], row["expert_sha256"]) == (f"small:{sha[:8]}", sha) and row["protocol"].startswith("syncnet-v2-direct(")
+        assert (row["expert"], row["expert_sha256"]) == (f"small:{sha[:8]}",
+                                                         sha) and row["protocol"].startswith("syncnet-v2-direct(")
         why = {n["metric"] for n in row["null_reasons"]}
         assert all((row[m] is None) == (m in why) for m in SYNC) and row["ssim"] is None
     assert any(row["lse_c"] is not None for row in rows)

@@ -10,7 +10,6 @@ import pytest
 
 import stages.download
 from core import media, shards
-from core.stage import UserError
 from tests.core.media_clips import mux
 from tests.stages.sync_clips import SHORT, hum, index, inside, rejects_of, rows_of, workspace
 
@@ -82,13 +81,6 @@ def test_the_truth_of_a_corpus_travels_with_its_recordings(talkers):
         gap = shards.unpack(row["gap"], np.float32, (-1,))
         points = shards.unpack(row["points"], np.float32, (n, len(row["point_indices"]), 2))
         assert len(gap) == n and gap.min() >= 0 and np.isfinite(points).all() and row["phonemes"] and row["speech"]
-
-
-def test_items_on_the_network_stop_the_stage_with_what_to_do(tmp_path):
-    (tmp_path / "t.csv").write_text("url,language\nhttps://x.org/v.mp4,en\n")
-    workspace(tmp_path, {"net": {"adapter": "csv", "path": str(tmp_path / "t.csv"), "languages": {"en": {}}}})
-    with inside(tmp_path) as params, pytest.raises(UserError, match=r"https://x\.org/v\.mp4.*corpora\.net\.options\.media"):
-        stages.download.main("net-en", params)
 
 
 def test_stretches_of_one_file_become_recordings_of_one_cluster_with_what_the_index_says(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -53,6 +54,12 @@ def test_every_link_inside_the_page_leads_somewhere(here):
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
 
 
+def test_markdown_and_tables_lie_beside_the_page(here):
+    files = files_of(here / "results/report")
+    assert {"report.md", "tables/gap.csv", "tables/robustness.csv", "tables/slopes.csv", "tables/visemes.csv"} <= set(files)
+    assert files["report.md"].decode().startswith("# Talking faces") and str(here) not in files["report.md"].decode()
+
+
 def test_two_renders_give_the_same_bytes(here):
     first = files_of(here / "results/report")
     report.main("all", load_params())
@@ -69,6 +76,11 @@ def test_gallery_videos_are_small_h264_with_the_sound_of_their_row(here):
         assert len(list(read_frames(path))) == N_FRAMES and max(info.width, info.height) <= 256
         sound = read_audio(path)
         assert abs(len(sound) - N_FRAMES * 640) <= 1024 and np.abs(sound.astype(int)).max() > 1000
+        with av.open(str(path)) as file:  # what every browser plays
+            video, audio = file.streams.video[0].codec_context, file.streams.audio[0].codec_context
+            assert (video.name, video.profile, video.pix_fmt, audio.name, audio.profile) == ("h264", "Main", "yuv420p", "aac", "LC")
+        raw = path.read_bytes()
+        assert 0 < raw.find(b"moov") < raw.find(b"mdat"), "the index comes first"
         assert path.with_suffix(".jpg").read_bytes()[:2] == b"\xff\xd8"
 
 

@@ -1,0 +1,217 @@
+"""What a night leaves, and what the next one needs of it: records, the verdict against the last good night, the published folder.
+
+    PUBLISH/
+      index.html                 the trend over the last nights, one file
+      latest                     a link to the newest night
+      nightly-2026-11-21/
+        night.json               the record: status, commit, figures, regressions
+        index.html, ...          the report as it was that night
+        comparison/              against the last good night
+
+The folder is all the memory there is: whoever has it knows which night was good. Knows no Prefect.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from core.stage import UserError
+from flows.graph import Outcome
+from flows.show import DOCUMENT
+from flows.spec import REPORT
+
+PUBLISH = Path(".babelface/nightly")
+REPORT_PAGE = Path(REPORT) / "index.html"
+RECORD = "night.json"
+GOOD, REGRESSED, FAILED = "good", "regressed", "failed"
+KEEP = 30
+_NAME = re.compile(r"nightly-\d{4}-\d{2}-\d{2}")
+_FIGURE = ("mean", "low", "high", "reason", "n_clips", "n_speakers")
+
+
+class NightError(UserError):
+    """A night cannot be named, compared or published; the message says why."""
+
+
+def name_of(scheduled: datetime, timezone: str = "UTC") -> str:
+    """nightly-YYYY-MM-DD: the date on which the run was to start, in the schedule's time zone."""
+    try:
+        return f"nightly-{scheduled.astimezone(ZoneInfo(timezone)):%Y-%m-%d}"
+    except (ZoneInfoNotFoundError, ValueError):
+        raise NightError(f"no time zone is called {timezone!r}; names are such as Europe/Berlin") from None
+
+
+def publish_folder(given: str | Path | None = None) -> Path:
+    """Where nights are published: `given`, else BABELFACE_PUBLISH, else .babelface/nightly."""
+    return Path(given or os.environ.get("BABELFACE_PUBLISH") or PUBLISH).expanduser()
+
+
+def read_nights(folder: Path) -> list[dict[str, Any]]:
+    """The records of all nights in a published folder, oldest first."""
+    found = sorted(p for p in folder.glob(f"nightly-*/{RECORD}") if _NAME.fullmatch(p.parent.name))
+    return [json.loads(p.read_text(encoding="utf-8")) for p in found]
+
+
+def last_good(nights: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """The newest good night before the night `name`; None where there is none."""
+    return next((n for n in reversed(nights) if n["status"] == GOOD and n["name"] < name), None)
+
+
+def record(name: str, status: str, **facts: Any) -> dict[str, Any]:
+    """The record of a night, with every field that readers may ask for."""
+    empty = {"commit": None, "code": None, "baseline": None, "note": "", "regressions": [], "improvements": [], "failures": [],
+             "ran": 0, "figures": [], "metrics": [], "systems": [], "languages": [], "headline": "", "report": False,
+             "comparison": False}
+    unknown = facts.keys() - empty.keys()
+    if unknown:
+        raise TypeError(f"a night has no {sorted(unknown)[0]}")
+    return {"name": name, "date": name.removeprefix("nightly-"), "status": status, **empty, **facts}
+
+
+def figures(root: Path = Path(".")) -> dict[str, Any]:
+    """What tonight's report says, for the trend: every system's own-sound value per language and metric, with its interval."""
+    from report.text import headline_metric
+
+    path = root / DOCUMENT
+    if not path.is_file():
+        return {}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    rows = [{"metric": c["metric"], "system": c["system"], "language": c["language"], **{k: c["value"].get(k) for k in _FIGURE}}
+            for c in document["cells"] if c["condition"] == "self" and c["system"] != "still" and c["value"]["mean"] is not None]
+    metrics = [{k: m[k] for k in ("name", "label", "higher_is_better", "digits", "unit")} for m in document["metrics"]]
+    systems = sorted({r["system"] for r in rows}, key=lambda s: (s == "real", s))
+    return {"figures": rows, "metrics": metrics, "systems": systems, "languages": [g["tag"] for g in document["languages"]],
+            "headline": headline_metric(document)}
+
+
+def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str], *, accept: bool = False,
+          root: Path = Path(".")) -> tuple[Any, dict[str, Any]]:
+    """(flows.compare.Compared or None, what the record says of it) of the folder as it is against the last good night.
+
+    A language that got worse beyond its interval, after correction, makes the night regressed; anything less does not. Another
+    protocol or expert cannot be compared: the night is a new start, and says so. NightError where the good night cannot be read.
+    accept: the night is good whatever is found.
+    """
+    from flows.compare import CompareError, compare
+    from flows.revisions import RevisionError
+    from report.plain import plain
+
+    before = last_good(nights, name)
+    if before is None:
+        return None, {"status": GOOD, "note": "the first good night: there is nothing to compare it with"}
+    facts: dict[str, Any] = {"baseline": before["name"]}
+    try:
+        found = compare(before["commit"], str(root), root=root, metrics=list(metrics) or None)
+    except CompareError as error:
+        return None, facts | {"status": GOOD, "note": f"not compared, and a new start: {error}"}
+    except RevisionError as error:
+        if accept:
+            return None, facts | {"status": GOOD, "note": f"accepted without a comparison: {before['name']} cannot be read"}
+        raise NightError(f"{before['name']}, the last good night, cannot be read: {error}\n"
+                         "To go on from tonight: babelface nightly --accept") from error
+    facts |= {"regressions": plain(found.comparison.regressions), "improvements": plain(found.comparison.improvements)}
+    if facts["regressions"] and accept:
+        return found, facts | {"status": GOOD, "note": "accepted as the night to compare with"}
+    return found, facts | {"status": REGRESSED if facts["regressions"] else GOOD}
+
+
+def failures(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """What failed, with the last lines each instance said; what was skipped for it is counted with it."""
+    skipped = sum(o.status == "skipped" for o in outcomes)
+    return [{"name": o.name, "why": o.why, "tail": o.tail[-8:], "log": o.log, "skipped": skipped}
+            for o in outcomes if o.status == "failed"]
+
+
+def publish(night: dict[str, Any], folder: Path, *, compared: Any = None, keep: int = KEEP, root: Path = Path(".")) -> Path:
+    """Writes a night into the published folder, replacing one of the same name; its folder. Then the trend page and the link
+    `latest`; the oldest nights beyond `keep` go, except the last good one."""
+    from core.executor import recover, swap
+    from core.shards import write_bytes, write_json
+    from flows.compare import write_page
+    from report.trend import render
+
+    dest = folder / night["name"]
+    following = folder / f".{night['name']}.next"
+    shutil.rmtree(following, ignore_errors=True)
+    recover(dest)
+    if night["report"]:
+        shutil.copytree(root / REPORT, following)
+    else:
+        following.mkdir(parents=True)
+    if compared is not None:
+        write_page(compared, following / "comparison")
+    write_json(following / RECORD, night)
+    swap(following, dest)
+    nights = _prune(folder, read_nights(folder), keep)
+    link = folder / f".latest.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(nights[-1]["name"], target_is_directory=True)
+    os.replace(link, folder / "latest")
+    write_bytes(folder / "index.html", render(nights).encode())
+    return dest
+
+
+def _prune(folder: Path, nights: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
+    good = next((n["name"] for n in reversed(nights) if n["status"] == GOOD), None)
+    gone = [n for n in nights[: max(len(nights) - max(keep, 1), 0)] if n["name"] != good]
+    for night in gone:
+        shutil.rmtree(folder / night["name"])
+    return [n for n in nights if n not in gone]
+
+
+def sentence(night: dict[str, Any]) -> str:
+    """The night in one line."""
+    if night["status"] == FAILED:
+        names = [f["name"] for f in night["failures"]]
+        which = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+        return f"{night['name']} failed: {which or night['note']}"
+    against = f" against {night['baseline']}" if night["baseline"] else ""
+    if night["status"] == REGRESSED:
+        tags = list(dict.fromkeys(c["language"] for c in night["regressions"]))
+        return f"{night['name']}: {', '.join(tags)} got worse beyond noise{against}"
+    return f"{night['name']} is good" + (f" ({night['note'].splitlines()[0]})" if night["note"] else against)
+
+
+def markdown(night: dict[str, Any], link: str) -> str:
+    """The night as Prefect shows it: what got worse, by how much, with which interval, or what failed; and where to look."""
+    from report.text import interval, number, p_text
+
+    lines = [f"# {sentence(night)}", ""]
+    digits = {m["name"]: m for m in night["metrics"]}
+    for title, rows in (("Got worse", night["regressions"]), ("Got better", night["improvements"])):
+        if rows:
+            lines += [f"## {title}", "",
+                      "| language | system | metric | then | now | change | interval | p, corrected | clips | speakers |",
+                      "|---|---|---|---:|---:|---:|---|---:|---:|---:|"]
+            for c in rows:
+                m = digits.get(c["metric"], {"digits": 3, "label": c["metric"]})
+                d, e = m["digits"], c["change"]
+                lines.append(f"| **{c['language']}** | {c['system']} | {m['label']} | {number(c['mean_a'], d)} "
+                             f"| {number(c['mean_b'], d)} | {number(e['mean'], d, sign=True)} | {interval(e, d)} "
+                             f"| {p_text(c['p_holm'])} | {e['n_clips']} "
+                             f"| {e['n_speakers']} |")
+            lines.append("")
+    for f in night["failures"]:
+        lines += [f"## {f['name']} failed", "", f["why"] + (f"; log: `{f['log']}`" if f["log"] else ""), ""]
+        lines += ["```", *f["tail"], "```", ""]
+    if night["failures"] and night["failures"][0]["skipped"]:
+        lines += [f"{night['failures'][0]['skipped']} instances that need them were skipped.", ""]
+    if night["note"]:
+        lines += [night["note"], ""]
+    where = [("the nights", "index.html")]
+    where += [("the report", f"{night['name']}/index.html")] if night["report"] else []
+    where += [("the comparison", f"{night['name']}/comparison/index.html")] if night["comparison"] else []
+    lines.append("Look at " + ", ".join(f"[{text}]({link}/{path})" for text, path in where) + ".")
+    if night["commit"]:
+        lines += ["", f"Saved as the DVC experiment `{night['name']}` ({night['commit'][:10]})."]
+    if night["status"] != GOOD:
+        lines += ["", "This night does not count as good: the next one is compared with the last that was."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,158 @@
+"""`babelface download`, `forget` and `unpack` without a network: what they say, and what they refuse to do."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from core import shards
+from core.params import check_params
+from core.records import Source
+from core.stage import UserError
+from corpora.fetch import forgotten, ledger
+from corpora.fetch.limits import Limits
+from corpora.fetch.store import Store
+from flows import download
+from flows.cli import app
+
+TABLE = """id,url,fetch,video,start_s,end_s,language,speaker
+a,https://one.org/v1,page,v1,0,1800,tr,anna
+b,https://one.org/v1,page,v1,1800,3600,tr,bert
+c,https://two.org/c.mp4,http,,,,tr,anna
+d,https://one.org/v2,page,v2,0,360,fi,
+"""
+
+
+@pytest.fixture
+def params(tmp_path, root, monkeypatch):
+    """The project's params with one corpus, a table of addresses, in a folder of its own that we are in."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text(TABLE)
+    monkeypatch.chdir(tmp_path)
+    raw = yaml.safe_load((root / "params.yaml").read_text())
+    raw["corpora"] = {"net": {"adapter": "csv", "path": "in/t.csv", "languages": {"tr": {}, "fi": {}}}}
+    raw["train"] |= {"experts": {}, "systems": {}}
+    raw["score"] |= {"expert": {"weights": "expert.pt"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
+    return check_params(raw)
+
+
+def put(params, source, n_bytes):
+    """A source in the store, as if fetched."""
+    store = Store(download.Path(params.fetch.store), Limits.of(params.fetch.model_dump(mode="json")))
+    place = store._place(source)
+    place.mkdir(parents=True)
+    (place / "whole.mp4").write_bytes(bytes(n_bytes))
+    shards.write_json(place / "source.json", {"at": source.at, "kind": source.kind, "files": ["whole.mp4"], "bytes": n_bytes, "sha256": "0", "etag": None})
+    assert store.has(source) == n_bytes
+    return store
+
+
+def finished(instance, rows, rejects):
+    """A folder as a finished download leaves it."""
+    out = download.out_folder("download", instance)
+    who = {"corpus": "net", "language": "tr", "speaker": None}
+    shards.write_table(shards.shard_path(out, "recordings", 0), [{"recording_id": i, "bytes": 5, "sha256": "ab", "source": "x", "extra": "{}"}
+                                                                | who for i in rows], "recordings")
+    shards.write_table(shards.shard_path(out, "rejects", 0), [{"item_id": i, "reason": r, "detail": "d", "stage": "download"} | who
+                                                             for i, r in rejects], "rejects")
+    shards.write_table(out / "rejects_early.parquet", [], "rejects")
+    items = [{"item_id": i, "language": "tr", "digest": "x", "status": s, "counts": [1, 0, 0]} for i, s in [*((i, "kept") for i in rows), *rejects]]
+    shards.write_table(out / "items.parquet", items, "items")
+    return out
+
+
+def test_targets_are_instances_corpora_or_languages(params):
+    def names(*targets):
+        return [i.name for i in download.chosen(params, targets)]
+
+    assert names() == ["net-tr", "net-fi"] == names("net") and names("fi") == ["net-fi"] == names("download@net-fi", "net-fi")
+    with pytest.raises(UserError, match="did you mean 'net-tr'"):
+        names("net-tt")
+
+
+def test_the_estimate_counts_sources_once_and_leaves_out_what_is_here(params):
+    found = download.estimate(params, ["tr"])
+    assert (found["items"], found["remote_items"], found["sources"], found["items_without_length"], found["hours"]) == (3, 3, 2, 1, 1.0)
+    assert found["bytes_to_fetch_at_least"] == 0.9e9 and found["bytes_of_result"] == 5e9 and found["hosts"] == {"one.org": 1, "two.org": 1}
+    put(params, Source("page", "https://one.org/v1"), 1000)
+    found = download.estimate(params, [])
+    assert (found["sources"], found["sources_here"], found["bytes_here"]) == (3, 1, 1000) and found["bytes_to_fetch_at_least"] == round(0.09e9)
+    text = "\n".join(download.estimate_lines(found))
+    assert "4 of them at 3 addresses" in text and "1 items whose length" in text and "assuming" in text
+
+
+def test_status_counts_by_reason(params):
+    finished("net-tr", ["a"], [("b", "gone"), ("c", "unreachable")])
+    rows = download.status(params, [])
+    assert rows[0] == {"instance": "net-tr", "state": "done", "items": 3, "kept": 1, "bytes": 5, "rejected": {"gone": 1, "unreachable": 1},
+                       "tombstones": 0}
+    assert rows[1] == {"instance": "net-fi", "state": "absent"}
+    text = "\n".join(download.status_lines(rows))
+    assert "net-tr: 1 of 3 items" in text and "unreachable: 1 (the address did not" in text and "net-fi: not downloaded yet" in text
+
+
+def test_retry_marks_what_was_rejected_for_that_and_nothing_else(params):
+    out = finished("net-tr", ["a"], [("b", "gone"), ("c", "unreachable"), ("d", "timeout")])
+    assert download.retry(params, [], ["unreachable", "timeout"]) == {"net-tr": 2}
+    assert {r["item_id"]: r["digest"] for r in shards.read_shard(out / "items.parquet").to_pylist()} == {"a": "x", "b": "x", "c": "", "d": ""}
+    with pytest.raises(UserError, match="did you mean 'unreachable'"):
+        download.retry(params, [], ["unreachible"])
+
+
+def test_tombstones_survive_a_run_that_was_killed_before_it_wrote_them(params):
+    out = finished("net-tr", ["a", "b"], [("c", "gone")])
+    assert ledger.bury(out, "net-tr", ledger.remember(out, "net-tr")) == []
+    ledger.remember(out, "net-tr")  # a run begins, its folder is swapped in, and it is killed
+    (out / ledger.TOMBSTONES).unlink()
+    finished("net-tr", ["b"], [("a", "gone"), ("c", "gone")])
+    lost = ledger.bury(out, "net-tr", ledger.remember(out, "net-tr"))
+    assert [(s["item_id"], s["sha256"]) for s in lost] == [("a", "ab")]
+    assert [(s["item_id"], s["sha256"]) for s in ledger.tombstones(out)] == [("a", "ab"), ("c", None)]
+
+
+def test_forgetting_writes_the_list_and_deletes_what_nobody_else_needs(params):
+    store = put(params, Source("page", "https://one.org/v1"), 10)
+    put(params, Source("http", "https://two.org/c.mp4"), 10)
+    said = download.forget(params, "anna", "net", "asked", None)
+    assert "speaker 'anna': 2 items" in said and "1 fetched files deleted" in said and "dvc gc" in said
+    assert forgotten.read() == [forgotten.Entry("speaker", "anna", "net", "asked")]
+    assert store.has(Source("page", "https://one.org/v1")) == 10, "another speaker is in it too"
+    assert store.has(Source("http", "https://two.org/c.mp4")) is None
+    assert [i.id for i in download.items_of(params, params.instance("net-tr"))] == ["b"]
+    with pytest.raises(UserError, match="no item, video or speaker"):
+        download.forget(params, "nobody", None, "", None)
+    assert "0 items" in download.forget(params, "nobody", None, "", "speaker"), "also of somebody who may come"
+
+
+def test_the_guard_names_every_culprit(params):
+    download.guard(params)
+    bad = params.model_copy(update={"corpora": {"talk": params.corpora["net"].model_copy(update={"adapter": "lrs3"})}})
+    with pytest.raises(UserError, match="corpus talk"):
+        download.guard(bad)
+    download.guard(bad.model_copy(update={"licences": params.licences.model_copy(update={"allow_non_commercial": True})}))
+
+
+@pytest.mark.parametrize("name", ["download", "forget", "unpack"])
+def test_the_commands_have_examples(name):
+    assert f"babelface {name}" in CliRunner().invoke(app, [name, "--help"]).output.split("Examples")[1]
+
+
+def test_the_commands_as_a_person_meets_them(params, tmp_path, root):
+    from flows.graph import write_graph
+
+    write_graph(params, tmp_path)
+    ran = CliRunner().invoke(app, ["download", "--dry-run", "--json"])
+    assert ran.exit_code == 0 and json.loads(ran.stdout)["sources"] == 3
+    ran = CliRunner().invoke(app, ["download", "--status"])
+    assert "net-tr: not downloaded yet" in ran.stdout
+    assert CliRunner().invoke(app, ["download", "--retry", "timeout"]).stdout == "nothing was rejected for that\n"
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
+        made.writestr("a", "1")
+    assert "1 files in" in CliRunner().invoke(app, ["unpack", "x.zip", "out"]).stdout and (tmp_path / "out" / "a").read_text() == "1"
+    for words in (["download", "--status", "--dry-run"], ["forget", "x", "--as", "person"], ["unpack", "x.zip", "out"]):
+        assert isinstance(CliRunner().invoke(app, words).exception, UserError), words
