@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_NON_COMMERCIAL = re.compile(r"non[- ]?commercial|\bcc[- ]by[- ]nc\b|\bBY-NC\b|\bnc-(sa|nd)\b|research (use )?only|academic (use )?only", re.IGNORECASE)
+_NON_COMMERCIAL = re.compile(r"non[- ]?commercial|\bby[- ]nc\b|\bnc-(sa|nd)\b|(research|academic) (use )?only", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """A corpus or a model that is used: how a message calls it, its licence, and whether that allows commercial use (None: it does
-    not say, and its words decide)."""
+    """A corpus or a model that is used: how a message calls it, its licence, and whether that allows commercial use (None: it
+    does not say, and its words decide)."""
 
     name: str
     licence: str
@@ -30,5 +30,5 @@ def refused(things: Iterable[Used], allow_non_commercial: bool) -> str | None:
     if not bad:
         return None
     named = "; ".join(f"{used.name} ({used.licence})" for used in bad)
-    return (f"not for commercial use: {named}. What is built from it may not be used commercially either: where that is meant, set "
-            "licences.allow_non_commercial: true in params.yaml, otherwise take it out of params.yaml")
+    return (f"not for commercial use: {named}. What is built from it may not be used commercially either: where that is meant, "
+            "set licences.allow_non_commercial: true in params.yaml, otherwise take it out of params.yaml")

@@ -10,15 +10,20 @@ import typer
 
 app = typer.Typer(add_completion=False)
 
-TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Instances (hdtf-en), corpora or languages. None: all.",
+TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...",
+                                                     help="Instances (hdtf-en), corpora or languages. None: all.",
                                                      show_default=False)]
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface download --dry-run\n\nbabelface download multitalk-tr\n\nbabelface download --status\n\n"
-                    "babelface download --retry unreachable --retry timeout\n\nAttempts and times: .babelface/logs/download-INSTANCE.jsonl")
+@app.command(epilog="[b]Examples[/b]\n\nbabelface download --dry-run\n\nbabelface download multitalk-tr\n\n"
+                    "babelface download --status\n\nbabelface download --retry unreachable --retry timeout\n\n"
+                    "Attempts and times: .babelface/logs/download-INSTANCE.jsonl")
 def download(targets: TARGETS = None,
-             status: Annotated[bool, typer.Option("--status", help="Count what is here, by reason what is not. Fetches nothing.")] = False,
-             retry: Annotated[list[str] | None, typer.Option(metavar="REASON", help="Try again what was rejected for this; may be given "
+             status: Annotated[bool,
+                               typer.Option("--status",
+                                            help="Count what is here, by reason what is not. Fetches nothing.")] = False,
+             retry: Annotated[list[str] | None, typer.Option(metavar="REASON",
+                                                             help="Try again what was rejected for this; may be given "
                                                              "again.", show_default=False)] = None,
              dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate hours, bytes and disk. Fetches nothing.")] = False,
              as_json: Annotated[bool, typer.Option("--json", help="Print JSON: with --status and --dry-run.")] = False) -> None:
@@ -45,9 +50,11 @@ def download(targets: TARGETS = None,
         raise typer.Exit(downloading.run(params, [i.name for i in downloading.chosen(params, targets or [])]))
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface forget spk0042 --corpus multitalk --why 'asked by letter'\n\nbabelface forget dQw4w9WgXcQ --as video")
+@app.command(epilog="[b]Examples[/b]\n\nbabelface forget spk0042 --corpus multitalk --why 'asked by letter'\n\n"
+                    "babelface forget dQw4w9WgXcQ --as video")
 def forget(name: Annotated[str, typer.Argument(metavar="ID", help="An item, a video or a speaker.")],
-           kind: Annotated[str | None, typer.Option("--as", metavar="KIND", help="item, video or speaker.", show_default="as the indexes "
+           kind: Annotated[str | None, typer.Option("--as", metavar="KIND", help="item, video or speaker.",
+                                                    show_default="as the indexes "
                                                     "know it")] = None,
            corpus: Annotated[str | None, typer.Option(help="Only in this corpus.", show_default="all")] = None,
            why: Annotated[str, typer.Option(help="For whoever reads forgotten.yaml.")] = "") -> None:

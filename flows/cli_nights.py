@@ -104,3 +104,14 @@ def node_collect() -> None:
 
     with only_build("node collect", wait=True):
         collect()
+
+
+@node_app.command(name="worker", epilog="[b]Example[/b]\n\nPREFECT_API_URL=http://prefect.lan:4200/api babelface node worker\n\n"
+                                        "Send SIGTERM, SIGUSR1 or Ctrl-C to this process only (systemd: KillMode=mixed; Slurm: "
+                                        "--signal=B:...).")
+def node_worker(pool: Annotated[str, typer.Option(help="The work pool whose runs it takes.")] = "babelface-gpu",
+                limit: Annotated[int, typer.Option(min=1, help="How many runs at once.")] = 1) -> None:
+    """Serve a Prefect work pool from this node; told to stop, its trainings go back into the queue with their checkpoints."""
+    from flows.worker import run_worker
+
+    raise typer.Exit(run_worker(pool, limit))

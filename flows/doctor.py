@@ -72,7 +72,9 @@ def _known_bad() -> Iterator[Finding]:
         return found is not None and found >= floor
 
     if at_least("fastapi", 0, 155):
-        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server fails to import from 0.155 on; use fastapi<0.155")
+        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server fails to import from 0.155 on; use fastapi<0.151")
+    elif at_least("fastapi", 0, 151):
+        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server refuses `prefect deploy` from 0.151 on; use fastapi<0.151")
     if at_least("sqlalchemy", 2, 1):
         yield Finding("bad", "sqlalchemy", f"{_version('sqlalchemy')}: Prefect schedules no runs from 2.1 on; use sqlalchemy<2.1")
     torch, audio = _numbers(_version("torch")), _numbers(_version("torchaudio"))

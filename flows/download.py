@@ -1,4 +1,4 @@
-"""What `babelface download` and `forget` do: look at the ledgers, estimate, try again, take out. The work itself is the download stage's."""
+"""What `babelface download` and `forget` do: look at ledgers, estimate, try again, take out. The work is the stage's."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.params import CorpusLanguage, Params, suggest
 from core.records import REASONS, Item
 from core.stage import UserError, out_folder
 
-# Assumed, not measured: faces at 1080p or less as sites encode them, and stretches as this project cuts them (H.264 of no visible loss
-# at 25 fps with lossless sound). The estimate prints them beside what it makes of them.
+# Assumed, not measured: faces at 1080p or less as sites encode them, and stretches as this project cuts them (H.264 of no visible
+# loss at 25 fps with lossless sound). The estimate prints them beside what it makes of them.
 ASSUMED_BYTES_AN_HOUR = {"fetched": 0.9e9, "cut": 5.0e9}
 
 
@@ -74,8 +74,8 @@ def items_of(params: Params, instance: CorpusLanguage) -> list[Item]:
 
 
 def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
-    """What a download would bring, without a request to anybody: items, sources, hours of the items, bytes still to fetch and bytes
-    of the result, where a figure comes from, and the disk's room. Items without a length count as none, and are counted."""
+    """What a download would bring, without a request to anybody: items, sources, hours of the items, bytes still to fetch and
+    bytes of the result, where a figure comes from, and the disk's room. Items without a length count as none, and are counted."""
     from corpora.fetch.fetcher import is_remote
     from corpora.fetch.limits import Limits
     from corpora.fetch.store import Store
@@ -107,8 +107,10 @@ def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
     free = shutil.disk_usage(place).free
     return {"items": total["items"], "remote_items": total["remote"], "items_without_length": total["without_length"],
             "hours": round(seconds / 3600, 3), "sources": len(here), "sources_here": len(here) - missing,
-            "bytes_here": sum(size or 0 for size in here.values()), "bytes_to_fetch_at_least": round(to_fetch), "bytes_of_result": round(result),
-            "requests_s_at_least": round(max(hosts.values(), default=0) / params.fetch.per_second), "hosts": dict(sorted(hosts.items())),
+            "bytes_here": sum(size or 0 for size in here.values()), "bytes_to_fetch_at_least": round(to_fetch),
+            "bytes_of_result": round(result),
+            "requests_s_at_least": round(max(hosts.values(), default=0) / params.fetch.per_second),
+            "hosts": dict(sorted(hosts.items())),
             "disk_free_bytes": free, "fits": to_fetch + result < free, "assumed_bytes_an_hour": ASSUMED_BYTES_AN_HOUR}
 
 
@@ -116,11 +118,12 @@ def estimate_lines(found: dict[str, Any]) -> list[str]:
     """The estimate for a person to read."""
     unknown = found["items_without_length"]
     return [f"items: {found['items']:,}, {found['remote_items']:,} of them at {found['sources']:,} addresses",
-            f"hours: {found['hours']:,.2f}" + (f" (and {unknown:,} items whose length the index does not give)" if unknown else ""),
+            f"hours: {found['hours']:,.2f}" + (f" (and {unknown:,} items whose length no index gives)" if unknown else ""),
             f"here already: {found['sources_here']:,} addresses, {_gb(found['bytes_here'])}",
             f"to fetch: at least {_gb(found['bytes_to_fetch_at_least'])}, assuming "
             f"{_gb(found['assumed_bytes_an_hour']['fetched'])} an hour; a video that is longer than its stretches comes whole",
-            f"result: about {_gb(found['bytes_of_result'])}, assuming {_gb(found['assumed_bytes_an_hour']['cut'])} an hour of stretches cut out",
+            f"result: about {_gb(found['bytes_of_result'])}, assuming {_gb(found['assumed_bytes_an_hour']['cut'])} an hour of "
+            "what is cut out",
             f"requests alone take {found['requests_s_at_least'] / 3600:.1f} hours at fetch.per_second",
             f"disk: {_gb(found['disk_free_bytes'])} free" + ("" if found["fits"] else "; that is NOT enough")]
 
@@ -143,11 +146,12 @@ def retry(params: Params, targets: Iterable[str], reasons: list[str]) -> dict[st
 
 
 def run(params: Params, names: list[str], *, force: bool = False) -> int:
-    """The exit status of `dvc repro` for the download of each instance and nothing below it. force: also where nothing changed."""
+    """The exit status of `dvc repro` for the download of each instance and nothing below it. force: also if nothing changed."""
     from flows.graph import child_environment
 
     guard(params)
-    words = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), *(f"download@{name}" for name in names)]
+    words = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []),
+             *(f"download@{name}" for name in names)]
     return subprocess.run(words, env=child_environment(), check=False).returncode
 
 
@@ -195,7 +199,7 @@ def forget(params: Params, name: str, corpus: str | None, why: str, what: str | 
     kinds = [what] if what else [kind for kind, items in mine.items() if items]
     if len(kinds) != 1:
         known = "the indexes know no item, video or speaker" if not kinds else f"both {' and '.join(kinds)} are"
-        raise UserError(f"{known} called {name!r}; --as item, video or speaker says which is meant, also of one that is not in an index now")
+        raise UserError(f"{known} called {name!r}; --as item, video or speaker says which is meant, also where no index has it")
     try:
         new = forgotten.add(forgotten.Entry(kinds[0], name, corpus, why))
     except forgotten.BadList as error:
@@ -204,8 +208,8 @@ def forget(params: Params, name: str, corpus: str | None, why: str, what: str | 
     gone = [item.source for item in mine[kinds[0]] if is_remote(item) and item.source.at not in kept_at]
     dropped = store.drop(gone)
     return (f"{kinds[0]} {name!r}: {len(mine[kinds[0]])} items; {'written to' if new else 'was already in'} {forgotten.FILE}"
-            + (f"; {dropped} fetched files deleted" if dropped else "") + "\nNow: babelface build, then commit forgotten.yaml and dvc.lock. "
-            "Earlier versions keep it until dvc gc takes them out of the cache and the remote.")
+            + (f"; {dropped} fetched files deleted" if dropped else "") + "\nNow: babelface build, then commit forgotten.yaml "
+            "and dvc.lock. Earlier versions keep it until dvc gc takes them out of the cache and the remote.")
 
 
 def _gb(n_bytes: float) -> str:

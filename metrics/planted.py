@@ -19,6 +19,7 @@ from metrics.stats import MIN_CLUSTERS, TOO_FEW, cluster_permutation, holm
 # What a wrong language must show in: real video that is out of step, and systems that move the lips wrongly there.
 REAL_METRICS = ("abs_offset", "lse_c", "lse_d")
 LEAD = "lead"  # of real video's own sound over another clip's, in LSE-C: what says whether an expert is valid at all
+TRAINED_ON_MODEL = "trained_on_the_model"
 SYSTEM_METRICS = ("opening_correlation", "landmark_distance")
 
 
@@ -93,7 +94,11 @@ def twin_comparisons(table: Table, twins: dict[str, str],
                     sides.append(table.gaps(rows, metric))
             if not len(sides[0][0]) and not len(sides[1][0]):
                 continue
-            out.append(_comparison(table, planted, model, system, metric, *sides))
+            found = _comparison(table, planted, model, system, metric, *sides)
+            trained = next((r.get("training_languages") or [] for r in table.groups.get((system, "self", model), [])), [])
+            if model in trained:  # a right twin is unseen where its model is seen: it may well be worse
+                found.p, found.reason = None, TRAINED_ON_MODEL
+            out.append(found)
         if leads and planted in leads and model in leads:
             out.append(_comparison(table, planted, model, "real", LEAD,
                                    *((-values, who) for values, who in (leads[planted], leads[model]))))

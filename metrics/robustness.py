@@ -245,11 +245,15 @@ class Table:
         self._two_people = np.array([self._voice_names[v] != self._face_names[f] for v,
                                      f in zip(self._voices, self._faces, strict=True)], bool)
         self._sampled = any(len(np.unique(self._inputs[found])) < len(found) for found in self._index.values())
-        self._reason_names = ["not_measured"]
-        self._why: dict[str, dict[int, str]] = {}
+        # metric or column -> (places, numbers of reasons) of the rows that say why they have none
+        numbers = {"not_measured": 0}
+        self._why: dict[str, tuple[list[int], list[int]]] = {}
         for i, row in enumerate(self.rows):
             for note in row.get("null_reasons") or ():
-                self._why.setdefault(note["metric"], {}).setdefault(i, note["reason"])
+                places, reasons = self._why.setdefault(note["metric"], ([], []))
+                places.append(i)
+                reasons.append(numbers.setdefault(note["reason"], len(numbers)))
+        self._reason_names = list(numbers)
 
     def _all(self, kind: str, metric: str) -> np.ndarray:
         """float64 (rows,): every row's value, gap or lead of a metric, nan where it has none."""
@@ -356,11 +360,9 @@ class Table:
     def _reason(self, metric: str) -> np.ndarray:
         """float64 (rows,): the number in `_reason_names` of why each row has no value, as `null_reason` says."""
         out = np.zeros(len(self.rows))
-        for name in (metric, METRICS[metric].column):
-            for i, reason in self._why.get(name, {}).items():
-                if reason not in self._reason_names:
-                    self._reason_names.append(reason)
-                out[i] = self._reason_names.index(reason)
+        for name in dict.fromkeys((metric, METRICS[metric].column)):
+            places, reasons = self._why.get(name, ([], []))
+            out[places[::-1]] = reasons[::-1]  # of several the first counts
         return out
 
     def cells(self) -> list[Cell]:
@@ -372,7 +374,8 @@ class Table:
         """The metrics that some row has, or would have if the expert were valid there."""
 
         def unjudged(metric: str) -> bool:
-            return METRICS[metric].judged and NOT_VALID in self._why.get(METRICS[metric].column, {}).values()
+            reasons = set(self._why.get(METRICS[metric].column, ([], []))[1])
+            return METRICS[metric].judged and NOT_VALID in {self._reason_names[k] for k in reasons}
 
         return [m for m in METRICS if not np.isnan(self._all("value", m)).all() or unjudged(m)]
 

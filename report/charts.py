@@ -224,8 +224,9 @@ def scatter(
             whisker = ""
             if whole:
                 whisker = f'<line class="whisker {css}" x1="{x:.1f}" x2="{x:.1f}" y1="{py(p["low"]):.1f}" y2="{py(p["high"]):.1f}"/>'
-            dot = mark(SHAPES[p["series"] % len(SHAPES)], f"{x:.1f}", py(p["y"]), 7.5, f"mark {css}{'' if whole else ' hollow'}")
-            name = f'<text class="tiny" x="{x + 6:.1f}" y="{py(p["y"]) - 5:.1f}">{escape(p["name"])}</text>' if names else ""
+            shape, y = SHAPES[p["series"] % len(SHAPES)], py(p["y"])
+            dot = mark(shape, f"{x:.1f}", y, 7.5, f"mark {css}{'' if whole else ' hollow'}")
+            name = f'<text class="tiny" x="{x + 6:.1f}" y="{y - 5:.1f}">{escape(p["name"])}</text>' if names else ""
             parts.append(f"<g><title>{escape(p['label'])}</title>{whisker}{dot}{name}</g>")
     return Markup(
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'

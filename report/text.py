@@ -33,6 +33,7 @@ REASON_WORDS = {
     "no_floor": "there is no control to measure against",
     "floor_not_below_real": "the control is as good as real video by this metric, so that nothing can be kept or lost",
     "no_skill_in_seen_languages": "the system is not shown to be better than the control in its own languages",
+    "trained_on_the_model": "the system trained on the language that this one is a twin of, but never on a twin",
     "not_defined": "not defined for these figures",
     "one_language": "only one language was tested",
     "no_real_and_shuffled_pairs": "no clip has both a real and a shuffled score",

@@ -1,9 +1,9 @@
 """Brings the recordings of one corpus and language here: rendered, linked or fetched, each hashed, with a row in the ledger.
 
 INSTANCE is a corpus and a language, such as synthetic-en. Output: data/download/INSTANCE with media/, the tables recordings
-and truth (where the corpus knows it), a reject for every index entry that could not be had, and tombstones.jsonl of those that are
-gone for good or forgotten. What lies at addresses is fetched within the bounds of `fetch` in params.yaml; attempts are written down
-in .babelface/logs/download-INSTANCE.jsonl.
+and truth (where the corpus knows it), a reject for every index entry that could not be had, and tombstones.jsonl of those that
+are gone for good or forgotten. What lies at addresses is fetched within the bounds of `fetch` in params.yaml; attempts are
+written down in .babelface/logs/download-INSTANCE.jsonl.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     adapter = open_corpus(corpus.adapter)
     spoken = {tag: entry.model_dump(mode="json", exclude_defaults=True) for tag, entry in corpus.languages.items()}
     config = corpus.model_dump(mode="json") | {"name": who.corpus, "languages": spoken}
-    against = refused([Used(f"corpus {who.corpus}", adapter.CARD.licence, adapter.CARD.commercial)], params.licences.allow_non_commercial)
+    against = refused([Used(f"corpus {who.corpus}", adapter.CARD.licence, adapter.CARD.commercial)],
+                      params.licences.allow_non_commercial)
     if against:
         raise UserError(against)
     items, out_early = adapter.items(config, who.language)
@@ -48,25 +49,31 @@ def main(instance: str, params: Params) -> dict[str, Any]:
         raise UserError(str(error)) from error
     files = adapter.sources(config, who.language) if hasattr(adapter, "sources") else []
     remote = [item.source for item in items if fetcher.is_remote(item)]
-    work = plan(items, config, who.corpus, who.language, height=params.fetch.height)
+    bounds = params.fetch  # of these only the height changes what arrives, so only that is tracked by the graph
+    if bounds.cookies and not Path(bounds.cookies).expanduser().is_file():
+        raise UserError(f"fetch.cookies names {bounds.cookies}, and there is no such file")
+    work = plan(items, config, who.corpus, who.language, height=bounds.height)
     known = {"corpus": who.corpus, "language": who.language, "speaker": None}
     rejected = [({"item_id": r.id} | known, r.reason, r.detail) for r in (*out_early, *out_by_name)]
     language = corpus.languages[who.language].model_dump(mode="json", exclude=set(SELECTS))
     fixed = {k: v for k, v in config.items() if k not in SELECTS} | {"language": language}
     mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
-    given = {"adapter": corpus.adapter, "corpus": config, "language": who.language, "fetch": params.fetch.model_dump(mode="json"),
+    given = {"adapter": corpus.adapter, "corpus": config, "language": who.language, "fetch": bounds.model_dump(mode="json"),
              "instance": instance, "run": uuid.uuid4().hex}
     # An item at an address may wait for another that has the same source, and then for its own turn.
-    limit_s = params.executor.timeout_s + (2 * params.fetch.timeout_s if remote else 0)
+    limit_s = params.executor.timeout_s + (2 * bounds.timeout_s if remote else 0)
     out = out_folder("download", instance)
-    had = ledger.remember(out, instance)
+    can_be_lost = bool(remote or out_by_name)
+    if can_be_lost:
+        ledger.remember(out, instance)
     stats = run_stage("download", instance, work, "stages.download:Mapper", config=given, tables=("recordings", "truth"),
                       fingerprint=mark, n_shards=params.shards, workers=params.executor.workers, timeout_s=limit_s,
                       rejected=rejected, files="recordings")
-    for stone in ledger.bury(out, instance, had):
-        print(f"download {instance}: {stone['item_id']} was in the last version and is {stone['reason']}: {stone['detail']}", file=sys.stderr)
-    if not params.fetch.keep:
-        Store(Path(params.fetch.store), Limits.of(given["fetch"])).drop(remote)
+    for stone in ledger.bury(out, instance) if can_be_lost else []:
+        print(f"download {instance}: {stone['item_id']} was in the last version and is {stone['reason']}: {stone['detail']}",
+              file=sys.stderr)
+    if not bounds.keep:
+        Store(Path(bounds.store), Limits.of(given["fetch"])).drop(remote)
     return stats
 
 
@@ -123,7 +130,8 @@ class Mapper:
                "cluster": cluster_of(item.speaker, item.video or item.id), "kind": item.kind, "file": fetched.path.name,
                "source": item.source.at if item.source else "",
                "bytes": fetched.path.stat().st_size, "sha256": digest_file(fetched.path),
-               "extra": json.dumps(item.facts() | ({"fetched": fetched.facts} if fetched.facts else {}), sort_keys=True, ensure_ascii=False)}
+               "extra": json.dumps(item.facts() | ({"fetched": fetched.facts} if fetched.facts else {}), sort_keys=True,
+                                   ensure_ascii=False)}
         truth = [truth_row(item.id, self._language, fetched.truth)] if fetched.truth else []
         return {"recordings": [row], "truth": truth}
 

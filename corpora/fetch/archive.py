@@ -1,4 +1,4 @@
-"""Archives unpacked as if a stranger had packed them: zip, tar (plain, gz, bz2, xz) and 7z, into a folder that appears whole or not at all.
+"""Archives unpacked as if a stranger had packed them: zip, tar (gz, bz2, xz) and 7z, into a folder that comes whole or not.
 
 Refused: names that lead out of the folder, links, devices, two entries of one name, more entries or bytes than allowed, and more
 bytes than a real archive of that size holds. Sizes are counted while they come; what an archive says of itself is not believed.
@@ -25,7 +25,8 @@ from corpora.index.files import plain_name
 BLOCK_BYTES = 1 << 20
 RATIO_FROM_BYTES = 64 << 20
 """Below this much the ratio says nothing: a short text of spaces packs a thousandfold."""
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError,
+            RuntimeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ class _Count:
 
 
 def unpack(archive: Path, folder: Path, bounds: Bounds = Bounds()) -> list[str]:
-    """The sorted names of the files that `folder`, which must not exist or be empty, then holds. Folders are made as needed, modes and
-    times are not taken over. Raises Reject(bad_archive); FileExistsError where the folder holds something."""
+    """The sorted names of the files that `folder`, which must not exist or be empty, then holds. Modes and times are not kept.
+
+    Raises Reject(bad_archive); FileExistsError where the folder holds something."""
     if not archive.is_file():
         raise FileNotFoundError(f"{archive}: no such archive")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -60,7 +60,8 @@ def add(entry: Entry, path: Path = FILE) -> bool:
     known = read(path)
     if any((k.what, k.name, k.corpus) == (entry.what, entry.name, entry.corpus) for k in known):
         return False
-    rows = [{k.what: k.name} | ({"corpus": k.corpus} if k.corpus else {}) | ({"why": k.why} if k.why else {}) for k in (*known, entry)]
+    rows = [{k.what: k.name} | {key: value for key, value in (("corpus", k.corpus), ("why", k.why)) if value} for k in (*known,
+                                                                                                                        entry)]
     text = yaml.safe_dump(rows, sort_keys=False, allow_unicode=True, default_flow_style=False)
     shards.write_bytes(path, (HEAD + text).encode())
     return True
@@ -68,7 +69,8 @@ def add(entry: Entry, path: Path = FILE) -> bool:
 
 def split(items: Iterable[Item], entries: list[Entry], corpus: str) -> tuple[list[Item], list[Rejected]]:
     """The items that no entry names, and a reject for each that one does. corpus: what the items' corpus is called in params."""
-    by_name = {what: {e.name for e in entries if e.what == what and e.corpus in (None, corpus)} for what in ("item", "video", "speaker")}
+    mine = [entry for entry in entries if entry.corpus in (None, corpus)]
+    by_name = {what: {entry.name for entry in mine if entry.what == what} for what in ("item", "video", "speaker")}
     kept, out = [], []
     for item in items:
         hit = next((what for what, name in (("item", item.id), ("video", item.video), ("speaker", item.speaker))

@@ -24,7 +24,7 @@ class Hosts:
 
     @contextlib.contextmanager
     def turn(self, address: str, deadline: float) -> Iterator[None]:
-        """Holds one of the host's places while the body runs, after its pace allows a request. Again(unreachable) past the deadline."""
+        """Holds one of the host's places while the body runs, once its pace allows a request. Raises Again past the deadline."""
         folder = self._of(address)
         lock = self._place(folder, address, deadline)
         try:
@@ -60,7 +60,8 @@ class Hosts:
                     continue
                 return lock
             if time.monotonic() >= deadline:
-                raise Again("unreachable", f"no turn at {urlsplit(address).netloc} in time; fetch.per_host is {self._limits.per_host}")
+                raise Again("unreachable",
+                            f"no turn at {urlsplit(address).netloc} in time; fetch.per_host is {self._limits.per_host}")
             time.sleep(_POLL_S * random.uniform(1, 2))  # noqa: S311
 
     def _pace(self, folder: Path, address: str, deadline: float) -> float:
@@ -71,7 +72,8 @@ class Hosts:
             now = time.time()
             start = max(now, min(_read(folder / "next"), now + LONGEST_HOLD_S))  # a clock that was set back must not hold us
             if time.monotonic() + start - now >= deadline:
-                raise Again("unreachable", f"{urlsplit(address).netloc} asks for {start - now:.0f} s of pause, longer than is left")
+                raise Again("unreachable",
+                            f"{urlsplit(address).netloc} asks for {start - now:.0f} s of pause, longer than is left")
             (folder / "next").write_text(repr(start + 1 / self._limits.per_second))
         return start - now
 

@@ -76,7 +76,7 @@ def download(address: str, target: Path, limits: Limits, hosts: Hosts, *, sha256
             try:
                 kind = _receive(address, part, limits, hosts, deadline)
             except (OSError, http.client.HTTPException) as error:  # timeouts, resets, broken framing
-                if isinstance(error, OSError) and error.errno in (28, 122, 27):  # disk or quota full, file too large: ours to mend
+                if isinstance(error, OSError) and error.errno in (27, 28, 122):  # disk or quota full: no fault of the item
                     raise
                 raise Again("unreachable", _words(error), brought=part.size - had) from error
         got = Got(part.size, part.digest(), part.etag, kind)
@@ -94,7 +94,8 @@ class _Part:
     """The part file of a download and, in a small file beside it, which version of the source it is a part of."""
 
     def __init__(self, target: Path):
-        self._target, self.path, self._about = target, target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
+        self._target, self.path = target, target.with_name(f".{target.name}.part")
+        self._about = target.with_name(f".{target.name}.part.json")
         self.address: str | None = None
         self.etag: str | None = None
         self.validator: str | None = None
@@ -163,7 +164,8 @@ def _receive(address: str, part: _Part, limits: Limits, hosts: Hosts, deadline: 
             start, total = _range(response.headers.get("Content-Range"))
             if start != had or (part.total is not None and total != part.total):
                 part.drop()
-                raise Again("incomplete", f"asked for bytes from {had} on of {part.total}, got {response.headers.get('Content-Range')!r}")
+                raise Again("incomplete",
+                            f"asked for bytes from {had} on of {part.total}, got {response.headers.get('Content-Range')!r}")
         elif response.status == 200:
             part.begin(address, response.headers, length)
             had = 0
@@ -171,7 +173,8 @@ def _receive(address: str, part: _Part, limits: Limits, hosts: Hosts, deadline: 
             raise Again("unreachable", f"answered {response.status}", status=response.status)
         if max(part.total or 0, had + (length or 0)) > limits.max_bytes:
             part.drop()
-            raise Reject("too_large", f"{address}: {had + (length or 0)} bytes, the limit is {limits.max_bytes} (fetch.max_bytes)")
+            raise Reject("too_large",
+                         f"{address}: {had + (length or 0)} bytes, the limit is {limits.max_bytes} (fetch.max_bytes)")
         _copy(response, part, had, length, limits, deadline)
         return response.headers.get_content_type()
 
@@ -218,12 +221,13 @@ def _refused(code: int, headers, address: str, hosts: Hosts) -> None:
         wait_s = retry_after(headers.get("Retry-After"))
         if wait_s is not None:
             hosts.hold(address, wait_s)
-        raise Again("unreachable", words + ("" if wait_s is None else f", asks for {wait_s:.0f} s of pause"), wait_s=wait_s, status=code)
+        raise Again("unreachable", words + ("" if wait_s is None else f", asks for {wait_s:.0f} s of pause"), wait_s=wait_s,
+                    status=code)
     raise Reject("unreachable", f"{address}: {words}")
 
 
 def retry_after(value: str | None, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After asks for, given as a number or as a date (RFC 9110, 10.2.3). None where it says nothing usable."""
+    """Seconds that a Retry-After asks for, given as a number or as a date (RFC 9110, 10.2.3); None for anything else."""
     if not value:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):

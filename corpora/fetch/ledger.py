@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import shards
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TOMBSTONES = "tombstones.jsonl"
 FINAL = ("gone", "forgotten")
@@ -17,67 +22,95 @@ _PENDING = Path(".babelface/tombstones")
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    """One row per index entry of a finished download, sorted by id: item_id, state (kept or rejected), reason, detail, bytes, sha256,
-    source, etag. FileNotFoundError before the first run."""
+    """One row per index entry of a finished download, sorted by id: item_id, state (kept or rejected), reason, detail, bytes,
+    sha256, source, etag. FileNotFoundError before the first run."""
     found = {}
     for r in shards.read_rows(out, "recordings", ["recording_id", "bytes", "sha256", "source", "extra"]):
         fetched = json.loads(r["extra"] or "{}").get("fetched", {})
-        found[r["recording_id"]] = {"item_id": r["recording_id"], "state": "kept", "reason": None, "detail": None, "bytes": r["bytes"],
+        found[r["recording_id"]] = {"item_id": r["recording_id"], "state": "kept", "reason": None, "detail": None,
+                                    "bytes": r["bytes"],
                                     "sha256": r["sha256"], "source": r["source"], "etag": fetched.get("etag")}
     for r in (*shards.read_rows(out, "rejects"), *shards.read_shard(out / "rejects_early.parquet").to_pylist()):
-        found[r["item_id"]] = {"item_id": r["item_id"], "state": "rejected", "reason": r["reason"], "detail": r["detail"], "bytes": None,
+        found[r["item_id"]] = {"item_id": r["item_id"], "state": "rejected", "reason": r["reason"], "detail": r["detail"],
+                               "bytes": None,
                                "sha256": None, "source": None, "etag": None}
     return [found[name] for name in sorted(found)]
 
 
 def counts(out: Path) -> dict[str, Any]:
     """items, kept, rejected by reason, bytes of the recordings and how many tombstones of one finished download."""
-    ledger = rows(out)
-    return {"items": len(ledger), "kept": sum(r["state"] == "kept" for r in ledger), "bytes": sum(r["bytes"] or 0 for r in ledger),
-            "rejected": dict(sorted(Counter(r["reason"] for r in ledger if r["reason"]).items())), "tombstones": len(tombstones(out))}
+    import pyarrow.compute as pc
+
+    kept = shards.read_table(out, "recordings", ["bytes"])["bytes"]
+    reasons = Counter({r["values"]: r["counts"] for r in pc.value_counts(_rejects(out)["reason"]).to_pylist()})
+    return {"items": len(kept) + reasons.total(), "kept": len(kept), "bytes": pc.sum(kept).as_py() or 0,
+            "rejected": dict(sorted(reasons.items())), "tombstones": len(tombstones(out))}
+
+
+def _rejects(out: Path) -> pa.Table:
+    """item_id, reason and detail of all rejects of a finished download, those of the index among them."""
+    import pyarrow as pa
+
+    names = ["item_id", "reason", "detail"]
+    return pa.concat_tables([shards.read_table(out, "rejects", names), shards.read_shard(out / "rejects_early.parquet", names)])
 
 
 def tombstones(out: Path) -> list[dict[str, Any]]:
-    """What a download once had or was told of and is gone for good: item_id, reason, detail, and source, bytes and sha256 of its last
-    recording (null where it never was here). Sorted by id."""
+    """What a download once had or was told of and is gone for good: item_id, reason, detail, and source, bytes and sha256 of its
+    last recording (null where it never was here). Sorted by id."""
     path = out / TOMBSTONES
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
-def remember(out: Path, instance: str) -> dict[str, dict[str, Any]]:
-    """What the last version had, by item, before a run replaces it. Written down beside it, because a run can be killed between
-    the new folder and its tombstones."""
-    pending = _PENDING / f"{instance}.json"
-    known: dict[str, dict[str, Any]] = shards.read_json(pending) if pending.is_file() else {}
-    try:
-        known |= {t["item_id"]: {k: t[k] for k in _HAD} | {"kept": False} for t in tombstones(out)}
-        known |= {r["item_id"]: {k: r[k] for k in _HAD} | {"kept": True} for r in rows(out) if r["state"] == "kept"}
-    except FileNotFoundError:  # no version yet
-        pass
-    if known:
-        shards.write_json(pending, known)
-    return known
+def remember(out: Path, instance: str) -> None:
+    """Keeps what the last version had, by links beside it, before a run replaces it: a run can be killed between the new folder
+    and its tombstones, and the next one then still knows."""
+    pending = _PENDING / instance
+    if pending.is_dir() or not (out / "recordings").is_dir():
+        return
+    following = pending.with_name(f".{instance}.next")
+    shutil.rmtree(following, ignore_errors=True)
+    (following / "recordings").mkdir(parents=True)
+    for file in sorted((out / "recordings").glob("shard-*")):
+        os.link(file, following / "recordings" / file.name)
+    if (out / TOMBSTONES).is_file():
+        os.link(out / TOMBSTONES, following / TOMBSTONES)
+    os.replace(following, pending)
 
 
-def bury(out: Path, instance: str, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Writes the tombstones of a finished download into its folder and gives those of items that the last version still had."""
-    lost = [r for r in rows(out) if r["reason"] in FINAL]
-    stones = [{"item_id": r["item_id"], "reason": r["reason"], "detail": r["detail"]}
-              | {k: known.get(r["item_id"], {}).get(k) for k in _HAD} for r in lost]
+def bury(out: Path, instance: str) -> list[dict[str, Any]]:
+    """Writes the tombstones of a finished download into its folder, and gives those of items that the last version still had."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pending = _PENDING / instance
+    rejects = _rejects(out)
+    lost = rejects.filter(pc.is_in(rejects["reason"], pa.array(FINAL))).sort_by("item_id").to_pylist()
+    known = {t["item_id"]: {k: t[k] for k in _HAD} for t in tombstones(pending)}
+    had: dict[str, dict[str, Any]] = {}
+    if lost and (pending / "recordings").is_dir():
+        last = shards.read_table(pending, "recordings", ["recording_id", *_HAD])
+        last = last.filter(pc.is_in(last["recording_id"], pa.array([r["item_id"] for r in lost])))
+        had = {r.pop("recording_id"): r for r in last.to_pylist()}
+    nothing = dict.fromkeys(_HAD)
+    stones = [r | had.get(r["item_id"], known.get(r["item_id"], nothing)) for r in lost]
     if stones:
         text = "".join(json.dumps(stone, sort_keys=True, ensure_ascii=False) + "\n" for stone in stones)
         shards.write_bytes(out / TOMBSTONES, text.encode())
-    (_PENDING / f"{instance}.json").unlink(missing_ok=True)
-    return [stone for stone in stones if known.get(stone["item_id"], {}).get("kept")]
+    shutil.rmtree(pending, ignore_errors=True)
+    return [stone for stone in stones if stone["item_id"] in had]
 
 
 def again(out: Path, reasons: Iterable[str]) -> int:
     """Marks the items that a download rejected for one of `reasons`, so that the next run takes them up again; how many."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     path = out / "items.parquet"
-    items = shards.read_shard(path).to_pylist()
-    hit = [item for item in items if item["status"] in set(reasons)]
-    for item in hit:
-        item["digest"] = ""  # that of no item
-    if hit:
-        shards.write_table(path, items, "items")
-    return len(hit)
+    items = shards.read_shard(path)
+    hit = pc.is_in(items["status"], pa.array(sorted(set(reasons)), pa.string()))
+    n = pc.sum(hit).as_py() or 0
+    if n:  # a digest that is no item's
+        digests = pc.if_else(hit, pa.scalar("", pa.string()), items["digest"])
+        shards.write_table(path, items.set_column(items.schema.get_field_index("digest"), "digest", digests), "items")
+    return n

@@ -96,7 +96,8 @@ def persist(attempt: Callable[[float], Result], where: str, limits: Limits, log:
                                            f"{limits.timeout_s:g} s)") from error
             time.sleep(pause_s)
         except Reject as reject:
-            log(at=where, attempt=total, outcome=reject.reason, detail=reject.detail[:500], seconds=round(time.monotonic() - began, 3))
+            log(at=where, attempt=total, outcome=reject.reason, detail=reject.detail[:500],
+                seconds=round(time.monotonic() - began, 3))
             raise
         else:
             log(at=where, attempt=total, outcome="done", seconds=round(time.monotonic() - began, 3))
@@ -104,5 +105,5 @@ def persist(attempt: Callable[[float], Result], where: str, limits: Limits, log:
 
 
 def pause(failed: int, first_s: float) -> float:
-    """Seconds before the next attempt: doubling, capped, and anywhere in the upper half, so that many clients do not come at once."""
-    return min(first_s * 2 ** max(0, failed - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311: no result depends on it
+    """Seconds before the next attempt: doubling, capped, and drawn from the upper half, so that many do not come at once."""
+    return min(first_s * 2 ** max(0, failed - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.records import Reject
+from core.workers import die_with_parent
 from corpora.fetch.hosts import Hosts
 from corpora.fetch.http import SURE, check_address
 from corpora.fetch.limits import Again, Limits, Log, persist
@@ -30,9 +31,12 @@ GOOD_HEIGHT = 720  # one file at least this tall is better than two that are tal
 # What yt-dlp says, in the order in which it is looked for.
 _WORDS = (
     ("no_runtime", r"javascript runtime|js runtime|n challenge solving failed|nsig extraction failed"),
-    ("forbidden", r"private video|sign in|log ?in|members[- ]only|age[- ]restricted|confirm your age|not available in your (country|location)"
+    ("forbidden",
+     r"private video|sign in|log ?in|members[- ]only|age[- ]restricted|confirm your age|not available in your (country|location)"
                   r"|geo.?restrict|payment|premium|http error 40[123]|http error 451|cookies"),
-    ("gone", r"video (is )?(unavailable|not available|no longer available)|has been (removed|terminated|deleted)|removed by|does not exist"
+    ("gone",
+     r"video (is )?(unavailable|not available|no longer available)|has been (removed|terminated|deleted)"
+     r"|removed by|does not exist"
              r"|account .*(terminated|closed)|http error 404|http error 410|no longer exists"),
     ("no_video", r"unsupported url|no video formats? found|requested format is not available|there'?s no video"),
     ("too_large", r"larger than max-filesize"),
@@ -62,8 +66,8 @@ def runtime_words() -> str:
     found = runtime()
     if found:
         return f"JavaScript runtime for pages that need one: {found[0]}"
-    return ("no JavaScript runtime: pages such as YouTube's hide most formats without one; install deno (2 or later) or node (20 or "
-            "later) so that it is found on PATH")
+    return ("no JavaScript runtime: pages such as YouTube's hide most formats without one; install deno (2 or later) or node "
+            "(20 or later) so that it is found on PATH")
 
 
 def formats(height: int) -> str:
@@ -75,7 +79,8 @@ def formats(height: int) -> str:
 def command(address: str, folder: Path, limits: Limits, cookies: Path | None = None) -> list[str]:
     """The words of one call of yt-dlp, which reads no settings of the user and follows no playlist."""
     found = runtime()
-    words = [sys.executable, "-m", "yt_dlp", "--ignore-config", "--no-playlist", "--playlist-items", "1", "--no-progress", "--no-cache-dir",
+    words = [sys.executable, "-m", "yt_dlp", "--ignore-config", "--no-playlist", "--playlist-items", "1", "--no-progress",
+             "--no-cache-dir",
              "--no-mtime", "--fixup", "never", "--abort-on-unavailable-fragments", "--retries", "2", "--fragment-retries", "3",
              "--socket-timeout", f"{limits.stall_s:g}", "--max-filesize", str(limits.max_bytes),
              "--format", formats(limits.height), "--format-sort", f"res:{limits.height},vcodec:h264,ext:mp4",
@@ -114,7 +119,8 @@ def _call(address: str, folder: Path, limits: Limits, deadline: float) -> Page:
                 raise FileNotFoundError(f"fetch.cookies names {limits.cookies}, and there is no such file")
             cookies = Path(shutil.copy(given, Path(scratch) / "cookies.txt"))  # yt-dlp writes into the file it is given
         child = subprocess.Popen(command(address, folder, limits, cookies), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=scratch)
+                                 stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=scratch,
+                                 preexec_fn=die_with_parent)  # noqa: PLW1509: a worker that is killed takes it along
         try:
             out, errors = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -130,7 +136,8 @@ def _call(address: str, folder: Path, limits: Limits, deadline: float) -> Page:
 
 def failure(errors: str) -> Again | Reject:
     """What an exception to raise yt-dlp's words on standard error amount to."""
-    lines = [line for line in errors.splitlines() if line.startswith("ERROR:")] or errors.strip().splitlines() or ["yt-dlp gave no reason"]
+    lines = [line for line in errors.splitlines() if line.startswith("ERROR:")] or errors.strip().splitlines()
+    lines = lines or ["yt-dlp gave no reason"]
     said = re.sub(r"^ERROR:\s*", "", lines[-1])[:400]
     if "No space left" in said or "Disk quota" in said:
         return OSError(28, f"No space left on device: {said}")
@@ -157,4 +164,5 @@ def _files(printed: list[dict], errors: str) -> Page:
     pictures = [path for _, path in found if path not in sounds]
     if not pictures:
         raise Reject("no_video", "the page has sound and no picture")
-    return Page(pictures[0], sounds[0] if sounds and len(found) > 1 else None, "+".join(str(one.get("format_id")) for one, _ in found))
+    return Page(pictures[0], sounds[0] if sounds and len(found) > 1 else None,
+                "+".join(str(one.get("format_id")) for one, _ in found))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +19,8 @@ from corpora.fetch import http, page
 from corpora.fetch.hosts import Hosts
 from corpora.fetch.limits import Limits, Log
 
-_SUFFIXES = {"video/mp4": ".mp4", "video/webm": ".webm", "video/x-matroska": ".mkv", "video/quicktime": ".mov", "video/x-msvideo": ".avi"}
+_SUFFIXES = {"video/mp4": ".mp4", "video/webm": ".webm", "video/x-matroska": ".mkv", "video/quicktime": ".mov",
+             "video/x-msvideo": ".avi"}
 _FINAL = {"gone", "forbidden", "no_video", "no_runtime", "wrong_hash", "bad_url", "too_large", "unreachable", "incomplete"}
 
 
@@ -109,7 +110,8 @@ class Store:
             if source.sha256 and digest != source.sha256.lower():
                 shutil.rmtree(following)
                 raise Reject("wrong_hash", f"{source.at}: sha256 is {digest}, the index promises {source.sha256.lower()}")
-            said = {"files": [f.name for f in files], "bytes": sum(f.stat().st_size for f in files), "sha256": digest, "etag": None,
+            said = {"files": [f.name for f in files], "bytes": sum(f.stat().st_size for f in files), "sha256": digest,
+                    "etag": None,
                     "format": found.format}
             for file in files:
                 with file.open("rb+") as written:
@@ -128,12 +130,6 @@ def suffix_of(address: str, content_type: str | None) -> str:
     """The suffix for a file at an address: the path's own where it looks like one, else that of the kind it is said to be."""
     own = PurePosixPath(unquote(urlsplit(address).path)).suffix.lower()
     return own if re.fullmatch(r"\.[a-z0-9]{2,5}", own) else _SUFFIXES.get(content_type or "", "")
-
-
-def wholes(folder: Path) -> Iterator[dict[str, Any]]:
-    """What source.json says of every source in a store, sorted by its place."""
-    for file in sorted(Path(folder).glob("wholes/*/source.json")):
-        yield shards.read_json(file)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

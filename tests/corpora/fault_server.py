@@ -184,7 +184,8 @@ def fault_server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.hits, server.ranges, server.times, server.files = Counter(), [], [], {}
-    server.lock, server.release, server.busy, server.most_busy, server.retry_after = threading.Lock(), threading.Event(), 0, 0, None
+    server.lock, server.release = threading.Lock(), threading.Event()
+    server.busy, server.most_busy, server.retry_after = 0, 0, None
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -44,7 +44,8 @@ def pack_seven(path, files=FILES):
     return path
 
 
-PACKERS = {"zip": pack_zip, "tar": lambda p, f=FILES: pack_tar(p, f, "w"), "tar.gz": pack_tar, "tar.xz": lambda p, f=FILES: pack_tar(p, f, "w:xz"),
+PACKERS = {"zip": pack_zip, "tar": lambda p, f=FILES: pack_tar(p, f, "w"), "tar.gz": pack_tar, "tar.xz": lambda p,
+           f=FILES: pack_tar(p, f, "w:xz"),
            "7z": pack_seven}
 
 

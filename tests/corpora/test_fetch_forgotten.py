@@ -26,7 +26,8 @@ def test_the_list_of_the_project_can_be_read(root):
     assert isinstance(read(root / "forgotten.yaml"), list)
 
 
-@pytest.mark.parametrize("text", ["- {item: 7}", "- {item: a, speaker: b}", "- {corpus: c}", "- a", "item: a", "[", "- {item: a, sex: f}",
+@pytest.mark.parametrize("text", ["- {item: 7}", "- {item: a, speaker: b}", "- {corpus: c}", "- a", "item: a", "[",
+                                  "- {item: a, sex: f}",
                                   "- {item: a, corpus: 7}"])
 def test_a_list_that_cannot_be_read_is_an_error_not_an_empty_list(tmp_path, text):
     (tmp_path / "f.yaml").write_text(text)
@@ -36,7 +37,8 @@ def test_a_list_that_cannot_be_read_is_an_error_not_an_empty_list(tmp_path, text
 
 def test_items_go_by_their_own_name_their_video_or_their_speaker():
     items = [item("a", "anna", "v1"), item("b", "bert", "v1"), item("c", "bert", "v2"), item("anna"), item("d")]
-    for entry, gone in ((Entry("item", "a"), "a"), (Entry("video", "v1"), "ab"), (Entry("speaker", "bert"), "bc"), (Entry("speaker", "None"), ""),
+    for entry, gone in ((Entry("item", "a"), "a"), (Entry("video", "v1"), "ab"), (Entry("speaker", "bert"), "bc"),
+                        (Entry("speaker", "None"), ""),
                         (Entry("speaker", "bert", "mine"), "bc"), (Entry("speaker", "bert", "yours"), "")):
         kept, out = split(items, [entry], "mine")
         assert "".join(r.id for r in out) == gone and {r.reason for r in out} <= {"forgotten"}
@@ -45,7 +47,8 @@ def test_items_go_by_their_own_name_their_video_or_their_speaker():
 
 def test_only_what_is_known_to_forbid_commerce_is_refused():
     for licence, commercial, bad in (("CC BY 4.0", None, False), ("CC BY-NC-SA 4.0", None, True), ("CC-BY-NC 4.0", None, True),
-                                     ("for non-commercial research", None, True), ("unknown", None, False), ("anything", False, True),
+                                     ("for non-commercial research", None, True), ("unknown", None, False),
+                                     ("anything", False, True),
                                      ("CC BY-NC by mistake", True, False), ("PolyForm Noncommercial 1.0", None, True)):
         assert forbids_commerce(Used("x", licence, commercial)) is bad, licence
     used = [Used("corpus a", "CC BY 4.0"), Used("corpus b", "terms", False), Used("model m", "CC BY-NC 4.0")]

@@ -40,9 +40,9 @@ def test_the_video_of_a_page_arrives_whole(fetch, served, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == [found.video.name] and media.frame_count(found.video) == 75
 
 
-def test_a_page_that_is_gone_is_gone_after_a_second_look(fetch, served):
-    with pytest.raises(Reject, match="gone.*2 attempts"):
-        fetch("absent.html")
+def test_a_page_that_is_gone_is_gone(fetch):
+    with pytest.raises(Reject, match="gone.*404.*1 attempt"):
+        fetch("absent.html", Limits(attempts=1, stall_s=2, timeout_s=60, per_second=1000))
 
 
 def test_a_page_that_hangs_is_ended(served, tmp_path):
@@ -69,7 +69,8 @@ def test_words_of_the_downloader_become_reasons(said, reason, at_most):
 def test_without_a_runtime_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(page.shutil, "which", lambda name: None)
     assert page.runtime() is None and "--js-runtimes" not in page.command("http://x/", page.Path("f"), QUICK)
-    error = page.failure("WARNING: [youtube] No supported JavaScript runtime could be found.\nERROR: [youtube] a: Requested format is not available")
+    error = page.failure("WARNING: [youtube] No supported JavaScript runtime could be found.\n"
+                         "ERROR: [youtube] a: Requested format is not available")
     assert isinstance(error, Reject) and error.reason == "no_runtime" and "deno" in error.detail and "node" in error.detail
 
 
@@ -93,7 +94,8 @@ def test_a_page_without_a_video_is_no_video_and_cookies_are_a_copy_and_must_be_t
 def test_two_files_are_told_apart(tmp_path):
     for name in "ab":
         (tmp_path / name).write_bytes(b"x")
-    rows = [{"filepath": str(tmp_path / "a"), "format_id": "140", "vcodec": "none"}, {"filepath": str(tmp_path / "b"), "format_id": "137", "vcodec": "avc1"}]
+    rows = [{"filepath": str(tmp_path / "a"), "format_id": "140", "vcodec": "none"},
+            {"filepath": str(tmp_path / "b"), "format_id": "137", "vcodec": "avc1"}]
     assert page._files(rows, "") == page.Page(tmp_path / "b", tmp_path / "a", "140+137")
     with pytest.raises(Reject, match="no_video"):
         page._files(rows[:1], "")

@@ -142,7 +142,7 @@ def test_what_differs_is_named(found):
     assert causes["params"] == [{"key": "score.min_windows", "a": 20, "b": 18}]
     assert causes["code"] == [{"file": "scorer.py", "change": "changed", "stages": ["score"]}]
     (data,) = causes["data"]
-    assert data["path"] == "data/download/synthetic-ko" and data["b"]["bytes"] > data["a"]["bytes"] and data["b"]["files"] == 6
+    assert data["path"] == "data/download/synthetic-ko" and data["b"]["bytes"] > data["a"]["bytes"] and data["b"]["files"] == 7
     assert causes["weights"] == [] and causes["unknown"] == {}
 
 

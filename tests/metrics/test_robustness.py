@@ -205,6 +205,17 @@ def test_a_twin_in_which_the_expert_hears_nothing_is_found_although_its_scores_a
     assert gap.worse_by == pytest.approx(2, abs=0.3) and (gap.n_speakers, gap.n_speakers_against) == (8, 8)
 
 
+def test_a_system_that_trained_on_the_model_says_nothing_of_its_twin():
+    rng = np.random.default_rng(5)
+    rows = []
+    for tag, mean in (("tr", 0.9), ("x-twin", 0.5)):
+        rows += [r | {"training_languages": ["tr"]} for r in speakers(tag, mean + 0.02 * rng.standard_normal(8), "s", "opening_correlation")]
+    result = twin_comparisons(Table(rows, resamples=100), {"x-twin": "tr"})
+    assert [(c.p, c.reason) for c in result] == [(None, "trained_on_the_model")] and found(result, 0.05) == []
+    others = [r | {"training_languages": ["en"]} for r in rows]
+    assert found(twin_comparisons(Table(others, resamples=100), {"x-twin": "tr"}), 0.05) == ["x-twin"]
+
+
 def test_five_speakers_give_a_reason_instead_of_a_p():
     rows = speakers("tr", [3.0] * 8) + speakers("x", [1.0] * 5)
     (only,) = twin_comparisons(Table(rows, resamples=100), {"x": "tr"})
