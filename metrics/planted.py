@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from metrics.robustness import METRICS, Cell, Row, Table, group_of, seed_of, speaker_of, value_of
+from metrics.robustness import METRICS, Cell, Row, Table, group_of, real_and_shuffled, seed_of
 from metrics.stats import MIN_CLUSTERS, TOO_FEW, cluster_permutation, holm
 
 # What a wrong language must show in: real video that is out of step, and systems that move the lips wrongly there.
@@ -59,15 +59,8 @@ def compare(
 
 def real_leads(rows: Sequence[Row]) -> dict[str, tuple[np.ndarray, list[str]]]:
     """language -> (how much higher LSE-C of real video is with its own sound than with another clip's, the clip's speaker)."""
-    shuffled = {r["track_id"]: r for r in rows if r["system"] == "real" and r["condition"] == "shuffled"}
-    found: dict[str, list[tuple[float, str]]] = {}
-    for row in rows:
-        if row["system"] != "real" or row["condition"] != "self" or row["track_id"] not in shuffled:
-            continue
-        own, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
-        if own is not None and other is not None:
-            found.setdefault(group_of(row), []).append((own - other, speaker_of(row)))
-    return {tag: (np.array([lead for lead, _ in some]), [who for _, who in some]) for tag, some in sorted(found.items())}
+    return {tag: (np.array([own - other for _, own, other in pairs]), [who for who, _, _ in pairs])
+            for tag, pairs in real_and_shuffled(rows).items() if pairs}
 
 
 def twin_comparisons(table: Table, twins: dict[str, str],

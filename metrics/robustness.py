@@ -116,6 +116,20 @@ class Validity:
     reason: str | None
 
 
+def real_and_shuffled(rows: Sequence[Row]) -> dict[str, list[tuple[str, float, float]]]:
+    """language -> (speaker, LSE-C of real video with its own sound, with another clip's) of the clips that have both at lengths
+    that may be compared. Every language of the rows is there, sorted, also one without such a clip."""
+    shuffled = _by_track(r for r in rows if r["system"] == "real" and r["condition"] == "shuffled")
+    pairs: dict[str, list[tuple[str, float, float]]] = {}
+    for row in rows:
+        pairs.setdefault(group_of(row), [])
+        if row["system"] == "real" and row["condition"] == "self" and row["track_id"] in shuffled:
+            real, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
+            if real is not None and other is not None and same_length(row, shuffled[row["track_id"]], "lse_c"):
+                pairs[group_of(row)].append((speaker_of(row), real, other))
+    return dict(sorted(pairs.items()))
+
+
 def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
     """Validity per language of all rows, from real video against the same video with another clip's sound.
 
@@ -125,16 +139,8 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
     """
     from scipy.stats import binom
 
-    shuffled = _by_track(r for r in rows if r["system"] == "real" and r["condition"] == "shuffled")
-    pairs: dict[str, list[tuple[str, float, float]]] = {}
-    for row in rows:
-        pairs.setdefault(group_of(row), [])
-        if row["system"] == "real" and row["condition"] == "self" and row["track_id"] in shuffled:
-            real, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
-            if real is not None and other is not None and same_length(row, shuffled[row["track_id"]], "lse_c"):
-                pairs[group_of(row)].append((speaker_of(row), real, other))
     out = {}
-    for language, found in sorted(pairs.items()):
+    for language, found in real_and_shuffled(rows).items():
         if not found:
             out[language] = Validity(language, False, 0, 0, 0, None, None, None, None, None, "no_real_and_shuffled_pairs")
             continue

@@ -100,12 +100,6 @@ def score_names(params: Params) -> list[str]:
     return [*sorted(params.train.systems), "controls"]
 
 
-def score_rows(params: Params) -> list[dict[str, Any]]:
-    """The rows of all score instances, each with `source`, the instance it came from."""
-    with no_collector():
-        return _score_rows(params)
-
-
 @contextmanager
 def no_collector() -> Iterator[None]:
     """Python's search for cycles held off: over millions of plain values it finds none, and takes longer than reading them."""
@@ -120,7 +114,9 @@ def no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _score_rows(params: Params) -> list[dict[str, Any]]:
+@no_collector()
+def score_rows(params: Params) -> list[dict[str, Any]]:
+    """The rows of all score instances, each with `source`, the instance it came from."""
     return [{**row, "source": name} for name in score_names(params) for row in read_rows(out_folder("score", name), "scores")]
 
 

@@ -25,7 +25,7 @@ CONTROLS = "controls"
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one expert's scoring of real video."""
-    from stages.judge import read_expert
+    from stages.judge import read_expert, sources
 
     if instance not in params.score.ablation_experts:
         raise UserError(f"{instance}: not one of score.ablation_experts in params.yaml")
@@ -35,13 +35,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     expert = read_expert(path)
     if expert["view"] not in params.crop.views:
         raise UserError(f"{path}: this expert looks at the view {expert['view']!r}, which params.crop.views does not define")
-    tracks, clips = {}, {}
-    for who in params.instances():
-        source = out_folder("download", who.name)
-        sha = {r["recording_id"]: r["sha256"] for r in read_rows(source, "recordings", ["recording_id", "sha256"])}
-        tracks |= {r["track_id"]: r | {"media": str(source / "media"), "sha256": sha[r["recording_id"]]}
-                   for r in read_rows(out_folder("track", who.name), "tracks")}
-        clips |= {r["clip_id"]: r["audio"] for r in read_rows(out_folder("segment", who.name), "clips", ["clip_id", "audio"])}
+    tracks, clips = sources(params)
     work = []
     for row in read_rows(out_folder("generate", CONTROLS), "generated"):
         if row["system"] == "real" and row["condition"] in ("self", "shuffled"):

@@ -152,6 +152,21 @@ def seen_frames(judge: Judge, source: Any, start: int, n: int, threads: int = 1)
     return Reel(lambda: media.read_frames_jpeg(source, start=start, stop=start + n, quality=quality, threads=threads), n)
 
 
+def sources(params: Any) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
+    """(track id -> its row with `media`, the folder of its file, and that file's sha256; clip id -> its sound) of all corpora."""
+    from core.shards import read_rows
+    from core.stage import out_folder
+
+    tracks, clips = {}, {}
+    for who in params.instances():
+        folder = out_folder("download", who.name)
+        sha = {r["recording_id"]: r["sha256"] for r in read_rows(folder, "recordings", ["recording_id", "sha256"])}
+        tracks |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]}
+                   for r in read_rows(out_folder("track", who.name), "tracks")}
+        clips |= {r["clip_id"]: r["audio"] for r in read_rows(out_folder("segment", who.name), "clips", ["clip_id", "audio"])}
+    return tracks, clips
+
+
 def read_expert(path: Path) -> dict[str, Any]:
     """A sync expert's file: path, sha256, network, view (its card's, else syncnet) and name (LSE-D only for the public weights)."""
     from core.shards import read_json

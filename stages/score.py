@@ -29,7 +29,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     from core.choose import choose
 
     from metrics.protocols import protocol
-    from stages.judge import networks
+    from stages.judge import networks, sources
 
     expert = find_expert(params)
     needs, has = protocol(params.score.protocol).view, params.crop.views[expert["view"]].kind
@@ -39,14 +39,9 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     nets, net_marks = networks()
     mesh, mesh_file = choose(params.track.landmarker, MESHES)
     generated = read_rows(out_folder("generate", instance), "generated")
-    tracks, clips, truth, sha = {}, {}, {}, {}
-    for who in params.instances():
-        source = out_folder("download", who.name)
-        sha |= {(who.name, r["recording_id"]): r["sha256"] for r in read_rows(source, "recordings", ["recording_id", "sha256"])}
-        truth |= {r["recording_id"]: (r["gap"], r["phonemes"]) for r in read_rows(source, "truth", ["recording_id", "gap", "phonemes"])}
-        tracks |= {r["track_id"]: r | {"media": str(source / "media"), "sha256": sha[who.name, r["recording_id"]]}
-                   for r in read_rows(out_folder("track", who.name), "tracks")}
-        clips |= {r["clip_id"]: r["audio"] for r in read_rows(out_folder("segment", who.name), "clips", ["clip_id", "audio"])}
+    tracks, clips = sources(params)
+    truth = {r["recording_id"]: (r["gap"], r["phonemes"]) for who in params.instances()
+             for r in read_rows(out_folder("download", who.name), "truth", ["recording_id", "gap", "phonemes"])}
     videos = {r["generated_id"]: r["video"] for r in generated}
     work = []
     for row in generated:
@@ -56,8 +51,8 @@ def main(instance: str, params: Params) -> dict[str, Any]:
                    "video": videos[row["video_of"] or row["generated_id"]], "gap": gap, "phonemes": phonemes}
         work.append(Work(row["generated_id"], digest_of(payload), payload, row))
     mark = {"expert": expert["sha256"], "landmarker": f"{mesh}:{mesh_file.sha256}", **net_marks}
-    fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin"}), "view": params.crop.views[expert["view"]].model_dump(),
-             "smooth_frames": params.track.smooth_frames}
+    fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin", "ablation_experts"}),
+             "view": params.crop.views[expert["view"]].model_dump(), "smooth_frames": params.track.smooth_frames}
     config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip", "threads": params.executor.codec_threads}
     return run_stage("score", instance, work, "stages.score:Mapper", config=config, tables=("scores",),
                      fingerprint=seal("score", fixed, mark), n_shards=params.shards, workers=params.executor.workers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,59 +10,15 @@ from core.params import load_params
 from stages import aggregate, report
 from tests.report.fabricate import fabricate
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = fabricate(tmp_path_factory.mktemp("project"), speakers=6, clips=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         aggregate.main("all", load_params())
         report.main("all", load_params())
     return folder / "results/report/index.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, site):
-    """Opens the report and fails at the end if the page logged an error or asked for anything but files."""
-    contexts, troubles = [], []
-
-    def make(**options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("console", lambda m: troubles.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: troubles.append(str(e)))
-        page.on("request", lambda r: troubles.append(r.url) if not r.url.startswith(("file://", "data:")) else None)
-        page.on("requestfailed", lambda r: troubles.append(f"failed: {r.url}") if not r.url.endswith(".mp4") else None)
-        page.goto(site.as_uri())
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert troubles == []
 
 
 def test_play_starts_all_videos_of_the_row_in_step(open_page):

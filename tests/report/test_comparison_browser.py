@@ -10,10 +10,6 @@ import pytest
 from core.shards import read_rows, shard_path, write_table
 from flows.compare import compare, write_page
 from tests.report.fabricate import fabricate
-from tests.report.test_browser import ARGS, CHROMIUM
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
 
 @pytest.fixture(scope="module")
@@ -30,36 +26,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)
         return write_page(compare("a", "b", n_worst=3), base / "page")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, index):
-    """Opens the page and fails at the end if it logged an error or asked for anything but files."""
-    contexts, troubles = [], []
-
-    def make(**options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("console", lambda m: troubles.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: troubles.append(str(e)))
-        page.on("request", lambda r: troubles.append(r.url) if not r.url.startswith(("file://", "data:")) else None)
-        page.goto(index.as_uri())
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert troubles == []
 
 
 def test_real_a_and_b_play_in_step(open_page):

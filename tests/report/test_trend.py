@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -68,25 +68,17 @@ def test_the_lede_says_how_the_last_night_was():
     assert lede([night(1)]) == "Last night was good (nightly-2026-11-01)."
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
-def test_in_a_browser_the_metric_is_chosen_by_keyboard_and_nothing_is_fetched(tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path, asked = tmp_path / "index.html", []
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trend") / "index.html"
     path.write_text(render(NIGHTS))
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM,
-                                    args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-        page = browser.new_page(color_scheme="dark", viewport={"width": 1200, "height": 900})
-        page.on("request", lambda r: asked.append(r.url) if not r.url.startswith(("file://", "data:")) else None)
-        page.on("pageerror", lambda e: asked.append(str(e)))
-        page.goto(path.as_uri())
-        assert page.locator('[data-panel="lse_c"]').is_visible() and not page.locator('[data-panel="lip_gap"]').is_visible()
-        page.locator('.picker input[value="lse_c"]').focus()
-        page.keyboard.press("ArrowRight")
-        assert page.locator('[data-panel="lip_gap"]').is_visible() and not page.locator('[data-panel="lse_c"]').is_visible()
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 21)"
-        browser.close()
-    assert not asked
+    return path
+
+
+def test_in_a_browser_the_metric_is_chosen_by_keyboard_and_nothing_is_fetched(open_page):
+    page = open_page(color_scheme="dark")
+    assert page.locator('[data-panel="lse_c"]').is_visible() and not page.locator('[data-panel="lip_gap"]').is_visible()
+    page.locator('.picker input[value="lse_c"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator('[data-panel="lip_gap"]').is_visible() and not page.locator('[data-panel="lse_c"]').is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 21)"
