@@ -87,7 +87,7 @@ TABLE: dict[str, Weight] = {w.name: w for w in (
            "MediaPipe face landmarker, 478 points", also=("face_landmarker_v2_with_blendshapes.task",)),
     Weight("mesh", "face_landmark.tflite", None,
            ("1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",), "Apache-2.0", "landmarks",
-           "MediaPipe face mesh, 468 points, run by OpenCV; shipped in the mediapipe 0.10.21 wheel",
+           "MediaPipe face mesh, 468 points; shipped in the mediapipe 0.10.21 wheel",
            wheel_member="mediapipe/modules/face_landmark/face_landmark.tflite"),
     Weight("blazeface", "blaze_face_short_range.tflite",
            f"{_MEDIAPIPE}/face_detector/blaze_face_short_range/float16/1/blaze_face_short_range.tflite",
@@ -198,6 +198,21 @@ def from_hub(repo: str, file: str, revision: str | None = None) -> Found:
             f"Accept the model's terms on its page and set HF_TOKEN ({'set' if token else 'not set now'}), or download {file} "
             f"yourself and name the file{'; BABELFACE_OFFLINE is set' if _offline() else ''}.") from error
     return Found(path, sha256_of(path), "hub", "see the model's page")
+
+
+def hub_folder(repo: str, revision: str | None = None) -> Path:
+    """A folder with all files of a model hub's repository (owner/name), fetched with the token in HF_TOKEN; raises as `from_hub`."""
+    from huggingface_hub import snapshot_download
+
+    token = os.environ.get("HF_TOKEN") or None
+    try:
+        return Path(snapshot_download(repo, revision=revision, token=token, cache_dir=cache_dir() / "hub",
+                                      etag_timeout=CONNECT_TIMEOUT_S, local_files_only=_offline()))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsMissing(
+            f"{repo} could not be had from the model hub: {(str(error).splitlines() or [type(error).__name__])[0]}\n"
+            f"If it is gated, accept its terms on its page and set HF_TOKEN ({'set' if token else 'not set now'}), or download its folder "
+            f"yourself and name that{'; BABELFACE_OFFLINE is set' if _offline() else ''}.") from error
 
 
 def known_name(digest: str) -> str | None:
