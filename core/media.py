@@ -26,6 +26,7 @@ from core.media_probe import (
     open_media,
     probe,
     rotation_of,
+    rough_length,
     timed_frames,
     video_stream,
 )
@@ -43,7 +44,7 @@ from core.records import Reject
 __all__ = [
     "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video",
     "frame_count", "frame_times", "grid_length", "jpeg_roundtrip_mjpeg", "nearest_grid", "probe", "read_audio", "read_frames",
-    "read_frames_jpeg", "read_small_frames", "read_sound", "read_wav", "write_video", "write_wav",
+    "read_frames_jpeg", "read_small_frames", "read_sound", "read_wav", "rough_length", "write_video", "write_wav",
 ]  # fmt: skip
 
 TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks are never finer
@@ -187,6 +188,15 @@ def read_frames_jpeg(
         yield np.ascontiguousarray(np.rot90(through(frame), -(rotation_of(frame) // 90)))
 
 
+def _shrink(plane: np.ndarray, to: tuple[int, int]) -> np.ndarray:
+    """A plane averaged over areas down to (width, height). OpenCV is quick only at a factor of two, so that is taken while it fits."""
+    import cv2
+
+    while plane.shape[0] % 2 == plane.shape[1] % 2 == 0 and plane.shape[0] >= 2 * to[1] and plane.shape[1] >= 2 * to[0]:
+        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(plane, to, interpolation=cv2.INTER_AREA)
+
+
 def read_small_frames(
     source: Source, side: int, *, fps: float | Fraction = 25, threads: int = 1
 ) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
@@ -195,7 +205,6 @@ def read_small_frames(
     For looking at pictures roughly: the decoder's planes are averaged over areas and only the small picture is turned into RGB.
     (swscale's own area filter is much softer.) Never enlarged. Raises what read_frames raises.
     """
-    import cv2
     from av import VideoFrame
     from av.video.reformatter import VideoReformatter
 
@@ -212,7 +221,7 @@ def read_small_frames(
         if frame.format.name not in PLANAR:
             frame = scaler.reformat(frame, format="yuv444p", threads=1)
         planes = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
-        small = VideoFrame.from_ndarray(np.stack([cv2.resize(p, to, interpolation=cv2.INTER_AREA) for p in planes]), format="yuv444p")
+        small = VideoFrame.from_ndarray(np.stack([_shrink(p, to) for p in planes]), format="yuv444p")
         small.colorspace, small.color_range = frame.colorspace, frame.color_range
         yield np.ascontiguousarray(np.rot90(scaler.reformat(small, format="rgb24", threads=1).to_ndarray(), -turns)), whole
 

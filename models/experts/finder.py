@@ -131,6 +131,19 @@ def open_finder(path: Path, kind: Literal["yunet", "blazeface"] = "yunet", score
         raise ValueError(f"{path}: cannot be read as a {kind} model ({str(error).strip().splitlines()[-1:]})") from error
 
 
+def s3fd_box(finder: str | None) -> tuple[float, float]:
+    """S3FD_BOX of a finder (`kind` or `kind:sha256`); of one that is not there, such as no finder, boxes as they are."""
+    return S3FD_BOX.get((finder or "").partition(":")[0], (1.0, 0.0))
+
+
+def s3fd_boxes(boxes: np.ndarray, finder: str | None) -> np.ndarray:
+    """Boxes float32 (T, 4) of a finder as S3FD would have drawn them, by S3FD_BOX: what a view of kind "syncnet" is cut around."""
+    scale, shift = s3fd_box(finder)
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+    centre = centre + np.stack([np.zeros(len(boxes)), shift * (boxes[:, 2:] - boxes[:, :2]).max(1)], axis=1)
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
 def release(task: Any) -> None:
     """Nothing; a MediaPipe task is closed. At the interpreter's end its thread pool is gone first: then it is only forgotten,
     because its own destructor would print a traceback."""

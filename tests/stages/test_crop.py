@@ -88,3 +88,16 @@ def test_a_track_without_a_mesh_has_no_aligned_view(sync):
         crop_mapper(sync.folder, "sync-en", ["whole", "mouth"])(row)
     assert caught.value.reason == "no_mesh" and row["track_id"] in caught.value.detail and "50%" in caught.value.detail
     assert len(crop_mapper(sync.folder, "sync-en", ["whole"])(row)["views"]) == 1, "a plain box needs no mesh"
+
+
+@pytest.mark.parametrize(("finder", "scale"), [("yunet:0", 1.01), ("blazeface:0", 1.185)])
+def test_syncnets_crop_is_cut_around_the_box_that_s3fd_would_draw(talkers, tracks, finder, scale):
+    row = tracks[0] | {"finder": finder}
+    config = {"views": {"whole": {"kind": "syncnet", "size": 32}}, "min_mesh_share": 0.0, "jpeg_quality": 80,
+              "media": str(talkers / "data" / "download" / "synthetic-en" / "media"), "threads": 1}
+    made = Mapper(config)(row)["views"][0]
+    moves = np.frombuffer(made["transforms"], np.float32).reshape(-1, 2, 3)
+    boxes = load_track(row).boxes
+    side = (boxes[:, 2:] - boxes[:, :2]).max(1)
+    # 1.4 boxes wide; the first number of a move is pixels of the view per source pixel
+    assert np.median(moves[:, 0, 0] * side * 1.4) == pytest.approx(32 / scale, rel=0.02)
