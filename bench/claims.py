@@ -85,7 +85,8 @@ def judge_systems(rows: Sequence[dict[str, Any]], *, margin: float, alpha: float
     The lead is how much smaller the sync distance is with the video's own sound than with another clip's, clip by clip; its p is
     two-sided, by flipping the signs of whole speakers, Holm-adjusted over all entries.
     """
-    from metrics.robustness import Table, drop_unjudged, expert_validity, seed_of
+    from metrics.robustness import Table, seed_of
+    from metrics.validity import drop_unjudged, expert_validity
     from metrics.stats import holm, sign_flip_test
 
     validity = expert_validity(rows, margin)

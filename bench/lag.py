@@ -10,9 +10,9 @@ stand the exact rate, stretches of 1 s, and the control: the same with the sound
 trials of one stretch are not independent (a wrong best match moves along with the lag), so intervals go by speakers, and the
 control scatters around chance by the number of clips, not of trials.
 --real does the same with real video: FOLDER holds videos and an index.csv (file, language, speaker, kind), of which the rows of kind
-`real` count, tracked and cut as syncnet-v2-direct does; a clip longer than --seconds by 0.84 s or more gives trials. A language in
-which the share does not exceed that of the mismatched sound by its interval (by a quarter where speakers are too few for one) is
-`expert_not_valid_here`: scores of that expert cannot be read there.
+`real` count, tracked and cut as syncnet-v2-direct does; a clip longer than --seconds by 0.84 s or more gives trials. The verdict on a
+language is that of every report (metrics/lags.py), asked of the first stretch of each clip: `expert_not_valid_here` where six clips or
+more find no more than guessing would, `too_few_clips` below six.
 An SVG of mean distance against lag is written beside the JSON. Exit status 1 where a real language stays under the threshold.
 """
 
@@ -21,18 +21,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.timing import FPS, SYNCNET_FRAMES
+from metrics.lags import WITHIN_FRAMES, lag_verdict, offsets_at
+from metrics.robustness import NOT_VALID
 from metrics.stats import mean_interval
 from metrics.sync import VSHIFT, chance_accuracy, lse
+from metrics.validity import FEW_CLIPS
 
 LAGS = tuple(range(-8, 9))  # frames; > 0: the sound comes earlier than the mouth, as in metrics.sync
-WITHIN_FRAMES = 1
 THRESHOLD = 0.95
 SHORT_S = 1.0
 
@@ -70,7 +72,7 @@ def windows_of(seconds: float) -> int:
 
 def offsets(video: np.ndarray, audio: np.ndarray, at: int, audio_at: int, length: int) -> list[int]:
     """The offset found for each of LAGS: the stretch of `video` from window `at`, the sound from `audio_at` + lag."""
-    return [lse(video[at:at + length], audio[audio_at + lag:audio_at + lag + length], padded=False).offset_frames for lag in LAGS]
+    return offsets_at(video, audio, LAGS, at, audio_at, length)
 
 
 def partner(clip: Clip, clips: list[Clip], seconds: float) -> Clip | None:
@@ -88,12 +90,15 @@ def examine(clips: list[Clip], everyone: list[Clip], seconds: float) -> dict[str
     none. `everyone`: where the sound of the control comes from."""
     length = windows_of(seconds)
     errors, controls, clusters, curves, wrong_curves, left_out = [], [], [], [], [], 0
+    first: dict[str, list[int]] = {}  # of each clip's first stretch: what the report's rule counts
     for clip in clips:
         starts = places(len(clip.audio), seconds)
         left_out += not starts
         other = partner(clip, everyone, seconds)
         for at in starts:
-            errors.append(np.abs(np.array(offsets(clip.video, clip.audio, at, at, length)) - LAGS))
+            found = offsets(clip.video, clip.audio, at, at, length)
+            first.setdefault(clip.track_id, found)
+            errors.append(np.abs(np.array(found) - LAGS))
             clusters.append(clip.cluster)
             curves.append(lse(clip.video[at:at + length], clip.audio[at:at + length], padded=False).mean_dist)
             if other is not None:
@@ -102,13 +107,13 @@ def examine(clips: list[Clip], everyone: list[Clip], seconds: float) -> dict[str
                 wrong_curves.append(lse(clip.video[at:at + length], other.audio[there:there + length], padded=False).mean_dist)
     if not errors:
         return {"n_speakers": 0, "n_clips": 0, "n_trials": 0, "too_short": left_out, "within_1": None, "exact": None, "low": None,
-                "high": None, "by_lag": None, "mismatched": None, "curve": None}
+                "high": None, "by_lag": None, "mismatched": None, "curve": None, "verdict": None}
     wrong, control = np.array(errors), np.array(controls)
     right = wrong <= WITHIN_FRAMES
     spread = mean_interval(right.mean(1), clusters)
     return {
         "n_speakers": len(set(clusters)), "n_clips": len(errors), "n_trials": right.size, "too_short": left_out,
-        "within_1": float(right.mean()), "exact": float((wrong == 0).mean()),
+        "verdict": asdict(lag_verdict(list(first.values()), LAGS)), "within_1": float(right.mean()), "exact": float((wrong == 0).mean()),
         "low": None if spread.low is None else max(0.0, spread.low), "high": None if spread.high is None else min(1.0, spread.high),
         "by_lag": {str(lag): float(r) for lag, r in zip(LAGS, right.mean(0), strict=True)},
         "mismatched": {"n_trials": control.size, "within_1": float((control <= WITHIN_FRAMES).mean())} if controls else None,
@@ -201,7 +206,8 @@ def read_real(folder: Path, scorer: Any) -> tuple[list[Clip], dict[str, int]]:
 
 
 def measure_real(folder: Path, scorer: Any, seconds: float = 3.0) -> dict[str, Any]:
-    """What `measure` says, of real video: one entry per language of the index, each with `reason` expert_not_valid_here or None."""
+    """What `measure` says, of real video: one entry per language of the index, each with `reason` None, expert_not_valid_here, or too_few_clips
+    or too_short where nothing can be said."""
     clips, refused = read_real(folder, scorer)
     found, rows = scorer.judge.config["expert"], []
     for language in sorted({c.language for c in clips}):
@@ -209,16 +215,18 @@ def measure_real(folder: Path, scorer: Any, seconds: float = 3.0) -> dict[str, A
         rows.append({"instance": language, "language": language, "planted": False, **examine(own, clips, seconds),
                      "short": examine(own, clips, SHORT_S)})
         rows[-1]["short"].pop("curve")
-        right, wrong = rows[-1]["within_1"], (rows[-1]["mismatched"] or {}).get("within_1")
-        rows[-1]["passes"] = (right or 0.0) >= THRESHOLD
-        if right is not None:
-            low = rows[-1]["low"] if rows[-1]["low"] is not None else right - 0.25
-            rows[-1]["reason"] = None if wrong is not None and low > wrong else "expert_not_valid_here"
-        else:
-            rows[-1]["reason"] = "too_short"
+        rows[-1]["passes"] = (rows[-1]["within_1"] or 0.0) >= THRESHOLD
+        rows[-1]["reason"] = reason_of(rows[-1]["verdict"])
     return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S, "lags_frames": list(LAGS),
             "search_frames": VSHIFT, "threshold": THRESHOLD, "chance": chance_accuracy(VSHIFT, WITHIN_FRAMES), "languages": rows,
             "refused": dict(sorted(refused.items())), "passes": bool(rows) and all(r["passes"] for r in rows)}
+
+
+def reason_of(verdict: dict[str, Any] | None) -> str | None:
+    """Why scores of the expert cannot be read, by the rule that every report applies (metrics.lags); None where they can."""
+    if verdict is None:
+        return "too_short"
+    return {True: None, False: NOT_VALID, None: FEW_CLIPS}[verdict["heard"]]
 
 
 def text(result: dict[str, Any]) -> str:

@@ -131,8 +131,7 @@ class Line:
 
 def configure(params: Any, finder: str, landmarker: str) -> dict[str, Any]:
     """What the mappers of all four stages are made with: the project's params, and which finder and mesh."""
-    from core.choose import choose
-    from stages.track import FINDERS, MESHES
+    from core.choose import FINDERS, MESHES, choose
 
     kind, found = choose(finder, FINDERS)
     mesh, mesh_file = choose(landmarker, MESHES)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from core.weights import Found, WeightsMissing, find
+
+# Kind -> its file's name in core.weights, best first.
+FINDERS = {"yunet": "yunet", "blazeface": "blazeface"}
+MESHES = {"mediapipe": "face_landmarker", "facemesh": "mesh"}
 
 
 def choose(asked: str, names: dict[str, str]) -> tuple[str, Found]:
@@ -17,3 +24,30 @@ def choose(asked: str, names: dict[str, str]) -> tuple[str, Found]:
             except WeightsMissing as error:
                 last = error
     raise last
+
+
+def other_models(track: Any, data: Path = Path("data/track")) -> dict[str, str]:
+    """Instance of the stage track -> "finder blazeface, now yunet": where what `auto` means on this machine is no longer what it was
+    when the instance was made. A graph of params and code cannot see it. track: params.track."""
+    from core.shards import read_json
+
+    found: dict[str, str] = {}
+    for path in sorted(data.glob("*/fingerprint.json")):
+        marks = read_json(path).get("of", {}).get("weights", {})
+        said = []
+        for part, asked, names in (("finder", track.finder, FINDERS), ("landmarker", track.landmarker, MESHES)):
+            was = marks.get(part, "").partition(":")[0]
+            now = next((kind for kind, name in names.items() if _is_here(name)), was) if asked == "auto" else asked
+            if was and was != now and asked == "auto":
+                said.append(f"{part} {was}, now {now}")
+        if said:
+            found[path.parent.name] = "; ".join(said)
+    return found
+
+
+def _is_here(name: str) -> bool:
+    try:
+        find(name, fetch=False)
+    except WeightsMissing:
+        return False
+    return True

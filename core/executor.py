@@ -1,18 +1,21 @@
-"""Maps a function over the items of one stage instance: local processes, resumable item by item, every item accounted for."""
+"""Maps a function over the items of one stage instance: here or on a cluster, resumable item by item, every item accounted for."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core import shards
 from core.digest import digest_of
+from core.params import Executor
 from core.progress import Progress
 from core.records import Reject, schema
+from core.results import read_result, write_result
 from core.workers import WorkerPool
 
 WORK = Path(".babelface/work")
@@ -29,7 +32,7 @@ class Work:
 
 
 def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, config: dict[str, Any], tables: tuple[str, ...],
-              fingerprint: dict[str, Any], n_shards: int = 4, workers: int = 1, timeout_s: float = 300,
+              fingerprint: dict[str, Any], executor: Executor = Executor(), n_shards: int = 4,
               rejected: list[tuple[dict[str, Any], str, str]] = (), files: str | None = None, out: Path | None = None) -> dict[str, Any]:
     """The stats of one finished stage instance, whose folder data/<stage>/<instance> then holds `tables`.
 
@@ -37,9 +40,10 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     {table: [row, ...]} or raises Reject. Any other exception stops the run and shows its traceback.
     fingerprint: what the results of all items depend on (params, code, weights). While it stays the same, items whose digest
     is unchanged keep their rows, from the last finished run or from one that was killed.
+    executor: where the mappers run, how many, and how long one item may take.
     rejected: (row, reason, detail) of index entries that never became an item; row needs item_id, corpus, language, speaker.
     files: the table whose `file` column names files that the mapper writes into config["files"]; they end in <out>/media.
-    The same input gives the same bytes for any number of workers.
+    The same input gives the same bytes for any number of workers, local or on a cluster.
     """
     out = out or Path("data") / stage / instance
     recover(out)
@@ -60,8 +64,7 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
         (scratch / "files").mkdir(exist_ok=True)
         config = config | {"files": str(scratch / "files")}
     progress = Progress(f"{stage} {instance}", total=len(work), done=len(work) - len(todo))
-    reports = WorkerPool(mapper, config, workers=workers, timeout_s=timeout_s).map(
-        [(i, str(_scratch_file(scratch, w)), w.id, w.payload) for i, w in enumerate(todo)])
+    reports = _pool(mapper, config, executor).map([(i, str(_scratch_file(scratch, w)), w.id, w.payload) for i, w in enumerate(todo)])
     for index, verdict in reports:
         item = todo[index]
         if verdict is not None and not _scratch_file(scratch, item).exists():
@@ -73,38 +76,13 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     return stats
 
 
-def write_result(path: Path, tables: dict[str, list[dict[str, Any]]], verdict: tuple[str, str] | None) -> None:
-    """One item's result as one Arrow file: its tables, or the reason why it was rejected. Written whole or not at all."""
-    import pyarrow as pa
+def _pool(mapper: str, config: dict[str, Any], executor: Executor) -> Any:
+    """Whatever runs the mappers: its `map` takes tasks and gives verdicts as core.workers.WorkerPool does."""
+    if executor.kind == "dask":
+        from core.workers_dask import DaskPool
 
-    names, blobs = [], []
-    for name, rows in sorted(tables.items()):
-        sink = pa.BufferOutputStream()
-        data = pa.Table.from_pylist(rows, schema=schema(name))
-        with pa.ipc.new_stream(sink, data.schema) as writer:
-            writer.write_table(data)
-        names.append(name)
-        blobs.append(sink.getvalue().to_pybytes())
-    if verdict is not None:
-        names += ["!reason", "!detail"]
-        blobs += [v.encode() for v in verdict]
-    whole = pa.table({"name": pa.array(names, pa.string()), "blob": pa.array(blobs, pa.large_binary())})
-
-    def write(temp: Path) -> None:
-        with pa.OSFile(str(temp), "wb") as sink, pa.ipc.new_file(sink, whole.schema) as writer:
-            writer.write_table(whole)
-
-    shards.atomic_write(path, write)
-
-
-def _read_result(path: Path) -> tuple[dict[str, Any], tuple[str, str] | None]:
-    import pyarrow as pa
-
-    with pa.memory_map(str(path)) as source:
-        whole = pa.ipc.open_file(source).read_all()
-        found = {name: blob.as_buffer() for name, blob in zip(whole["name"].to_pylist(), whole["blob"], strict=True)}
-        verdict = (found.pop("!reason").to_pybytes().decode(), found.pop("!detail").to_pybytes().decode()) if "!reason" in found else None
-        return {name: pa.ipc.open_stream(blob).read_all() for name, blob in found.items()}, verdict
+        return DaskPool(mapper, config, address=executor.address, timeout_s=executor.timeout_s)
+    return WorkerPool(mapper, config, workers=executor.workers, timeout_s=executor.timeout_s)
 
 
 def _scratch_file(scratch: Path, work: Work) -> Path:
@@ -147,30 +125,42 @@ def _kept_from_last_run(out: Path, seal: str, names: tuple[str, ...]) -> dict[st
 class _OldShard:
     """The rows of single items in a shard of the last finished run."""
 
-    def __init__(self, out: Path, shard: int, old: dict[str, Any], n_shards: int, names: tuple[str, ...]):
-        members = sorted(i for i in old if shards.shard_of(i, n_shards) == shard)
+    def __init__(self, out: Path, shard: int, members: list[str], old: dict[str, Any], names: tuple[str, ...]):
+        """members: the ids of the shard's items, sorted."""
         self.members, self._names, self._out, self._shard = members, names, out, shard
         self._start = {}
         at = [0] * len(names)
         for item in members:
             self._start[item] = list(at)
             at = [a + c for a, c in zip(at, old[item][2], strict=True)]
-        self._tables: dict[str, Any] = {}
+        self._tables: dict[str, shards.Rows] = {}
         self._old = old
 
-    def rows(self, item: str, name: str) -> Any:
-        if name not in self._tables:
-            self._tables[name] = shards.read_shard(shards.shard_path(self._out, name, self._shard))
+    def place(self, item: str, name: str) -> tuple[int, int]:
+        """(first row, number of rows) of an item in one table."""
         k = self._names.index(name)
-        return self._tables[name].slice(self._start[item][k], self._old[item][2][k])
+        return self._start[item][k], self._old[item][2][k]
+
+    def rows(self, name: str, start: int, n: int) -> Any:
+        if name not in self._tables:
+            self._tables[name] = shards.Rows(shards.shard_path(self._out, name, self._shard))
+        return self._tables[name].slice(start, n)
 
 
 def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files) -> dict[str, Any]:
-    """Builds the new folder beside the old one, then swaps them."""
-    import pyarrow as pa
-
+    """Builds the new folder beside the old one, then swaps them. Rows pass through one by one: a shard may be larger than memory."""
     following = out.with_name(f".{out.name}.next")
-    following.mkdir(parents=True)
+    try:
+        following.mkdir(parents=True)
+        stats = _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files)
+    except BaseException:
+        shutil.rmtree(following, ignore_errors=True)  # where the disk is full, half a folder would only be in the way
+        raise
+    swap(following, out)
+    return stats
+
+
+def _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files) -> dict[str, Any]:
     valid = old is not None  # under another fingerprint nothing of the last run may stay, not even an empty table
     old = old or {}
     items, by_language, totals = [], {}, Counter()
@@ -183,37 +173,26 @@ def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint
         else:
             cell["rejected"][reason] = cell["rejected"].get(reason, 0) + 1
 
+    members_of, old_of = _by_shard(work, lambda w: w.id, n_shards), _by_shard(sorted(old), str, n_shards)
     for shard in range(n_shards):
-        members = [w for w in work if shards.shard_of(w.id, n_shards) == shard]
-        last = _OldShard(out, shard, old, n_shards, names)
-        fresh = {w.id: _read_result(_scratch_file(scratch, w)) for w in members if _scratch_file(scratch, w).exists()}
+        members = members_of.get(shard, [])
+        last = _OldShard(out, shard, old_of.get(shard, []), old, names)
+        fresh = {w.id for w in members if old.get(w.id, ("",))[0] != w.digest}
         same = valid and not fresh and [w.id for w in members] == last.members
-        parts: dict[str, list[Any]] = {name: [] for name in names}
+        held: dict[str, list[int]] = {}
         for w in members:
-            if w.id in fresh:
-                tables, verdict = fresh[w.id]
-                if verdict:
-                    row = {"item_id": w.id, "stage": stage, "reason": verdict[0], "detail": verdict[1], **_who(w.row)}
-                    tables = {"rejects": pa.Table.from_pylist([row], schema=schema("rejects"))}
-                status = verdict[0] if verdict else "kept"
-                counts = [tables[name].num_rows if name in tables else 0 for name in names]
-                for name, data in tables.items():
-                    parts[name].append(data)
-            else:
-                _, status, counts = old[w.id]
-                for name, n in zip(names, counts, strict=True):
-                    if n and not same:
-                        parts[name].append(last.rows(w.id, name))
-            items.append({"item_id": w.id, "language": w.row.get("language"), "digest": w.digest, "status": status, "counts": counts})
+            status, held[w.id] = _held(w, stage, scratch, names) if w.id in fresh else old[w.id][1:]
+            items.append({"item_id": w.id, "language": w.row.get("language"), "digest": w.digest, "status": status, "counts": held[w.id]})
             count(w.row.get("language"), None if status == "kept" else status)
-            totals.update(dict(zip(names, counts, strict=True)))
-        for name in names:
+            totals.update(dict(zip(names, held[w.id], strict=True)))
+        for k, name in enumerate(names):
             path = shards.shard_path(following, name, shard)
             if same and shards.shard_path(out, name, shard).exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.link(shards.shard_path(out, name, shard), path)
-            elif parts[name] or shard == 0:
-                shards.write_table(path, pa.concat_tables([schema(name).empty_table(), *parts[name]]), name)
+            elif shard == 0 or (not same and any(held[w.id][k] for w in members)):
+                has = [w for w in members if held[w.id][k]]
+                shards.write_table(path, _all_rows(name, has, fresh, last, lambda w, name=name: _tables(w, stage, scratch)[0][name]), name)
         listed = shards.shard_path(following, files, shard) if files else None
         if listed is not None and listed.exists():
             _carry_files(shards.read_shard(listed, ["file"])["file"].to_pylist(), scratch / "files", out / "media", following / "media")
@@ -230,8 +209,48 @@ def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint
     check_funnel(stats)
     shards.write_json(following / "stats.json", stats)
     shards.write_json(following / "fingerprint.json", {"seal": seal, "of": fingerprint})
-    swap(following, out)
     return stats
+
+
+def _tables(w: Work, stage: str, scratch: Path) -> tuple[dict[str, Any], str]:
+    """(tables, status) of an item that is done; a rejected one has a row among the rejects."""
+    import pyarrow as pa
+
+    tables, verdict = read_result(_scratch_file(scratch, w))
+    if verdict is None:
+        return tables, "kept"
+    row = {"item_id": w.id, "stage": stage, "reason": verdict[0], "detail": verdict[1], **_who(w.row)}
+    return {"rejects": pa.Table.from_pylist([row], schema=schema("rejects"))}, verdict[0]
+
+
+def _held(w: Work, stage: str, scratch: Path, names: tuple[str, ...]) -> tuple[str, list[int]]:
+    tables, status = _tables(w, stage, scratch)
+    return status, [tables[name].num_rows if name in tables else 0 for name in names]
+
+
+def _all_rows(name: str, members: list[Work], fresh: set[str], last: _OldShard, made: Callable[[Work], Any]) -> Iterator[Any]:
+    """The rows of a shard as tables, in order: of items that are fresh what was made, of the others what was, in long stretches."""
+    start = end = 0
+    for w in members:
+        if w.id not in fresh:
+            first, n = last.place(w.id, name)
+            if first == end and end + n - start <= shards.GROUP_ROWS:
+                end += n
+                continue
+        if end > start:
+            yield last.rows(name, start, end - start)
+        start, end = (0, 0) if w.id in fresh else (first, first + n)
+        if w.id in fresh:
+            yield made(w)
+    if end > start:
+        yield last.rows(name, start, end - start)
+
+
+def _by_shard(things: Iterable[Any], name: Callable[[Any], str], n_shards: int) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for thing in things:
+        found.setdefault(shards.shard_of(name(thing), n_shards), []).append(thing)
+    return found
 
 
 def _carry_files(names: list[str], fresh: Path, last: Path, to: Path) -> None:

@@ -18,8 +18,11 @@ from core.media_jpeg import Mjpeg, jpeg_roundtrip_mjpeg
 from core.media_probe import (
     INDEXED_CODECS,
     INDEXED_FORMATS,
+    MAX_HOLE_S,
     MediaInfo,
     Source,
+    audio_streams,
+    converting,
     first_video_s,
     frame_times,
     name_of,
@@ -50,6 +53,7 @@ __all__ = [
 TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks are never finer
 END_FRAMES = 0.1  # the grid may pass the last source frame by this much: containers round times (mkv to 1 ms)
 MAX_SLIP_S = 0.010  # audio timestamps may disagree with the running sample count by this much before we follow them
+QUIET_SAMPLES = 1 << 20  # of silence that are filled in at a time
 SEEK_AFTER_S = 2.0
 SEEK_MARGIN_S = 1.0  # mp4 seeks by decoding time, which runs ahead of display time
 PLANAR = {"yuv420p", "yuv422p", "yuv444p"}  # 8 bits, one plane for each of Y, U, V
@@ -163,7 +167,8 @@ def read_frames(
     shape: tuple[int, ...] | None = None
     for frame in _on_grid(source, start, stop, float(fps), threads):
         # A repeat is converted anew: the caller may have drawn on the last one.
-        rgb = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        with converting(source):
+            rgb = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
         rgb = np.ascontiguousarray(np.rot90(rgb, -rotation_of(frame) // 90))  # PyAV hands out views with padded rows
         if shape is not None and rgb.shape != shape:
             raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {shape} to {rgb.shape}")
@@ -185,7 +190,9 @@ def read_frames_jpeg(
         if size not in (None, (frame.width, frame.height)):
             raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {size} to {(frame.width, frame.height)}")
         size = frame.width, frame.height
-        yield np.ascontiguousarray(np.rot90(through(frame), -(rotation_of(frame) // 90)))
+        with converting(source):
+            seen = through(frame)
+        yield np.ascontiguousarray(np.rot90(seen, -(rotation_of(frame) // 90)))
 
 
 def _shrink(plane: np.ndarray, to: tuple[int, int]) -> np.ndarray:
@@ -218,12 +225,15 @@ def read_small_frames(
             raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {size} to {whole}")
         size = whole
         to = max(1, round(frame.width / shrink)), max(1, round(frame.height / shrink))
-        if frame.format.name not in PLANAR:
-            frame = scaler.reformat(frame, format="yuv444p", threads=1)
+        with converting(source):
+            if frame.format.name not in PLANAR:
+                frame = scaler.reformat(frame, format="yuv444p", threads=1)
         planes = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
         small = VideoFrame.from_ndarray(np.stack([_shrink(p, to) for p in planes]), format="yuv444p")
         small.colorspace, small.color_range = frame.colorspace, frame.color_range
-        yield np.ascontiguousarray(np.rot90(scaler.reformat(small, format="rgb24", threads=1).to_ndarray(), -turns)), whole
+        with converting(source):
+            rgb = scaler.reformat(small, format="rgb24", threads=1).to_ndarray()
+        yield np.ascontiguousarray(np.rot90(rgb, -turns)), whole
 
 
 class _Mono16k:
@@ -306,7 +316,7 @@ def read_sound(source: Source, *, stream: int = 0) -> tuple[np.ndarray, float]:
     zero_s = first_video_s(source)
     mono, have, rate, gap_s = _Mono16k(), 0, None, 0.0  # have: samples written so far, at the source's rate
     with open_media(source) as container:
-        streams = container.streams.audio
+        streams = audio_streams(container)
         if stream >= len(streams):
             raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} asked for, {len(streams)} there")
         for time_s, frame in timed_frames(container, streams[stream], source):
@@ -319,16 +329,23 @@ def read_sound(source: Source, *, stream: int = 0) -> tuple[np.ndarray, float]:
             if have and abs(slip) <= MAX_SLIP_S * rate:
                 slip = 0
             planes = frame.layout.nb_channels if not frame.format.is_planar else 1
+            if slip > MAX_HOLE_S * rate:
+                raise Reject("decode_error", f"{name_of(source)}: the sound begins {slip / rate:.3f} s late, at {time_s:.3f} s")
             if slip > 0:
                 gap_s = max(gap_s, slip / rate)
                 quiet = 128 if samples.dtype == np.uint8 else 0
-                mono.push(_audio_frame(np.full((samples.shape[0], slip * planes), quiet, samples.dtype), frame))
+                for part in range(0, slip, QUIET_SAMPLES):  # an hour of zeros at the source's rate would be gigabytes
+                    n = min(QUIET_SAMPLES, slip - part)
+                    with converting(source):
+                        mono.push(_audio_frame(np.full((samples.shape[0], n * planes), quiet, samples.dtype), frame))
                 have += slip
             samples = samples[:, max(0, -slip) * planes :]
             if samples.shape[1]:
-                mono.push(_audio_frame(samples, frame))
+                with converting(source):
+                    mono.push(_audio_frame(samples, frame))
                 have += samples.shape[1] // planes
-    mono.flush()
+    with converting(source):
+        mono.flush()
     if not mono.blocks:
         raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} holds no samples at or after the first video frame")
     return np.concatenate(mono.blocks), gap_s

@@ -83,3 +83,27 @@ def jpeg_roundtrip_mjpeg(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     through = Mjpeg(through=("yuv420p",))
     for rgb in frames:
         yield through(VideoFrame.from_ndarray(np.ascontiguousarray(_check_rgb(rgb, "jpeg_roundtrip_mjpeg")), format="rgb24"))
+
+
+def join_jpegs(jpegs: list[bytes], width: int, height: int) -> bytes:
+    """A Motion JPEG video at 25 fps (AVI) of JPEG files of one size, each put in as it is: nothing is encoded again.
+
+    Raises Reject('no_frames') for an empty list.
+    """
+    import io
+
+    from av import Packet, open
+
+    from core.records import Reject
+
+    if not jpegs:
+        raise Reject("no_frames", "there is no picture to make a video of")
+    sink = io.BytesIO()
+    with open(sink, "w", format="avi", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("mjpeg", rate=25, width=width, height=height, pix_fmt="yuvj420p")
+        for k, jpeg in enumerate(jpegs):
+            packet = Packet(jpeg)
+            packet.stream, packet.pts, packet.dts, packet.duration, packet.time_base = stream, k, k, 1, Fraction(1, 25)
+            packet.is_keyframe = True
+            container.mux(packet)
+    return sink.getvalue()

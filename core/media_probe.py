@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -27,6 +28,8 @@ INDEXED_FORMATS = {"mov", "mp4", "matroska", "webm"}
 INDEXED_CODECS = {"h264", "hevc", "vp8", "vp9", "av1"}
 MAX_READ_FAILURES = 16
 TAIL_PACKETS = 4  # parsers cut a truncated end into a few more packets, some of them whole
+MAX_HOLE_S = 3600.0  # a longer jump in the timestamps is damage, and would be hours of silence or of one still picture
+MAX_PIXELS = 1 << 26  # of a frame, twice what 8K has; headers may claim billions
 SHORT_S = 1.0  # a stream that ends this much before the declared duration is worth a warning
 
 
@@ -74,12 +77,31 @@ def open_media(source: Source):
         raise Reject("decode_error", f"{name_of(source)}: cannot be opened as audio or video ({reason})") from error
 
 
+@contextmanager
+def converting(source: Source) -> Iterator[None]:
+    """Raises Reject('decode_error') where FFmpeg cannot convert what it decoded: a damaged header may promise anything."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise Reject("decode_error", f"{name_of(source)}: what it holds cannot be converted ({error.strerror})") from error
+
+
 def video_stream(container):
-    """The first real video stream (cover pictures are skipped), or None."""
+    """The first real video stream (cover pictures are skipped), or None. Reject('decode_error') where its codec is unknown."""
     from av.stream import Disposition
 
     picture = Disposition.attached_pic
-    return next((s for s in container.streams.video if not s.disposition & picture), None)
+    stream = next((s for s in container.streams.video if not s.disposition & picture), None)
+    if stream is not None and stream.codec_context is None:
+        raise Reject("decode_error", f"{container.name or 'video in memory'}: nothing here decodes the codec of its video stream")
+    return stream
+
+
+def audio_streams(container) -> list:
+    """The audio streams that something here decodes."""
+    return [s for s in container.streams.audio if s.codec_context is not None]
 
 
 def decode_stream(container, stream, source: Source, dts_seen: list[int] | None = None) -> Iterator:
@@ -158,6 +180,10 @@ def timed_frames(container, stream, source: Source) -> Iterator[tuple[float, obj
             time_s = 0.0 if last is None else last + step
         if is_video and last is not None:
             time_s = max(time_s, last)
+        if last is not None and time_s - last > MAX_HOLE_S:
+            raise Reject("decode_error", f"{name_of(source)}: the {stream.type} timestamps jump from {last:.3f} to {time_s:.3f} s")
+        if is_video and frame.width * frame.height > MAX_PIXELS:
+            raise Reject("decode_error", f"{name_of(source)}: frames of {frame.width}x{frame.height} pixels; the most is {MAX_PIXELS} in all")
         last = time_s if is_video else time_s + frame.samples / frame.sample_rate
         yield time_s, frame
 
@@ -184,7 +210,7 @@ def probe(source: Source) -> MediaInfo:
     Raises Reject('missing_file'), and Reject('decode_error') when it cannot be opened or holds neither audio nor video.
     """
     with open_media(source) as container:
-        video, audio = video_stream(container), container.streams.audio
+        video, audio = video_stream(container), audio_streams(container)
         if video is None and not audio:
             raise Reject("decode_error", f"{name_of(source)}: holds neither a video nor an audio stream")
         width = height = rotation = 0
@@ -234,6 +260,16 @@ def _packet_times(container, stream) -> np.ndarray | None:
     if not shown or not first.is_keyframe or first.pts != min(stamps) or len(set(stamps)) != len(stamps):
         return None
     return np.sort(np.array([float(s * stream.time_base) for s in shown]))
+
+
+def rough_length(source: Source) -> int | None:
+    """Frames at 25 fps without decoding: by the packets' times where they are sound, else as the container says; None: it does not."""
+    with open_media(source) as container:
+        stream = video_stream(container)
+        times = None if stream is None else _packet_times(container, stream)  # s
+        if times is not None and len(times):
+            return int((times[-1] - times[0]) * 25 + 1e-3) + 1
+        return None if stream is None or container.duration is None else round(container.duration / 1_000_000 * 25)
 
 
 def frame_times(source: Source) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from core.params_inspect import Filter, Inspect
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -71,7 +73,12 @@ class Corpus(Section):
 
 
 class Executor(Section):
-    workers: int = Field(1, ge=1, le=256)
+    """Where items are worked on. None of it but codec_threads can change what comes out."""
+
+    kind: Literal["local", "dask"] = "local"
+    address: Annotated[str, Field(pattern=r"^(tcp|tls)://\S+:\d+$")] | None = Field(
+        None, description="dask: its scheduler, as tcp://host:8786; where null, BABELFACE_DASK names it")
+    workers: int = Field(1, ge=1, le=256, description="local: processes per stage. A Dask cluster has as many as its workers have threads")
     timeout_s: float = Field(300, gt=0)
     codec_threads: Count = 1
 
@@ -110,7 +117,7 @@ class Segment(Section):
 
 class Track(Section):
     finder: Literal["auto", "yunet", "blazeface"] = "auto"
-    landmarker: Literal["auto", "mediapipe", "opencv"] = "auto"
+    landmarker: Literal["auto", "mediapipe", "facemesh"] = "auto"
     every: Count = 5
     min_face_px: float = Field(48, ge=8)
     min_face_share: Share = 0.98
@@ -147,6 +154,10 @@ class Split(Section):
     test_share: Share = 0.375
     validation_share: Share = 0.125
     expert_share: Share = 0.25
+    near_duplicates: bool = Field(True, description="look for copies of clips, which one split must hold")
+    cluster_speakers: Literal["none", "voice", "face"] = Field("none", description="tell unknown speakers apart by this")
+    speaker_model: str | None = Field(None, description="voice: a pyannote embedding model; face: a file of SFace's kind")
+    speaker_distance: float | None = Field(None, gt=0, description="up to which two recordings are of one speaker; null: the model's")
 
 
 class Expert(Section):
@@ -207,6 +218,14 @@ class Score(Section):
     ablation_experts: list[str] = Field([], description="other experts of train.experts, which score real video and its control too")
 
 
+class Sets(Section):
+    """Figures of sets of clips: FID, FVD, retrieval, diversity. A network whose weights are not on this machine gives none."""
+
+    every: Count = Field(5, description="frames between two whose pictures FID sees: neighbours are nearly the same")
+    recall: list[Count] = Field([1, 5, 10], description="the K of R@K", min_length=1)
+    i3d: WeightsFile | None = Field(None, description="I3D's weights for FVD, which have no published hash; null: VideoMAE, where it is")
+
+
 class Report(Section):
     gallery_per_language: int = Field(2, ge=0)
     seed: int = 0
@@ -234,12 +253,15 @@ class Params(Section):
     licences: Licences = Licences()
     segment: Segment = Segment()
     track: Track = Track()
+    inspect: Inspect = Inspect()
     crop: Crop
     features: Features
+    filter: Filter = Filter()
     split: Split = Split()
     train: Train
     generate: Generate
     score: Score
+    sets: Sets = Sets()
     report: Report = Report()
 
     @model_validator(mode="after")

@@ -41,6 +41,7 @@ REASONS = {
     "face_too_small": "the face is smaller than the minimum",
     "no_mesh": "no landmarks fit the face, so no aligned view can be cut",
     "silent_face": "the face does not speak",
+    "filtered": "a threshold or mark of `filter` leaves it out",
     "no_partner": "no other clip of this kind to take the audio from",
     "timeout": "took longer than the limit for one item",
     "worker_died": "the process that worked on it died twice",
@@ -187,7 +188,8 @@ def _who() -> list[tuple[str, str]]:
 # name -> column -> Arrow type. Arrays travel as little-endian bytes; the comment gives dtype and shape.
 _TABLES: dict[str, list[tuple[str, str]]] = {
     "recordings": [("recording_id", "string"), *_who(), ("file", "string"), ("source", "string"), ("bytes", "int64"),
-                   ("sha256", "string"), ("extra", "string")],  # extra: JSON object, keys sorted
+                   ("sha256", "string"), ("n_frames", "int32"),  # of the picture at 25 fps, by its timestamps; null: not readable
+                   ("extra", "string")],  # JSON object, keys sorted
     "truth": [("recording_id", "string"), ("language", "string"),
               ("phonemes", "list<struct<symbol: string, viseme: string, start_s: double, end_s: double>>"),
               ("speech", "list<struct<start_s: double, end_s: double>>"),
@@ -198,7 +200,9 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
     "clips": [("clip_id", "string"), ("recording_id", "string"), *_who(), ("file", "string"), ("start_frame", "int32"),
               ("n_frames", "int32"), ("n_samples", "int32"), ("width", "int32"), ("height", "int32"),
               ("speech", "list<struct<start_s: double, end_s: double>>"), ("speech_s", "double"), ("loudness_db", "double"),
-              ("audio", "binary")],  # FLAC, int16 mono 16 kHz
+              ("audio", "binary"),  # FLAC, int16 mono 16 kHz
+              ("picture_print", "binary"),  # uint16 (n, 8, 9), a picture for every 5 frames: metrics/prints.py
+              ("sound_print", "binary")],  # uint32 (n,), a word for every 25 ms
     "tracks": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("file", "string"),
                ("start_frame", "int32"), ("n_frames", "int32"), ("track_index", "int32"), ("face_share", "double"), ("mesh_share", "double"),
                ("face_px", "double"), ("finder", "string"), ("landmarker", "string"),
@@ -206,6 +210,20 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
                ("landmarks", "binary"),  # int16 (T, 468, 2): (point - box centre) / landmark_unit
                ("landmark_unit", "double"),
                ("meshed", "binary")],  # uint8 (T,): 1 where the mesh was seen, 0 where it was interpolated
+    "inspected": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("n_frames", "int32"),
+                  ("track_index", "int32"), ("face_share", "double"), ("mesh_share", "double"), ("face_px", "double"),
+                  *[(name, "double") for name in (
+                      "sharpness", "brightness", "contrast", "clipped_share", "yaw_deg", "pitch_deg", "roll_deg", "occlusion", "loudness_db",
+                      "speech_share")],
+                  ("speaker_score", "double"), ("speaking_share", "double"), ("turn_share", "double"), ("speaker_expert", "string"),
+                  ("voices", "int32"), ("voice_turns", "list<struct<start_s: double, end_s: double, voice: string>>"), ("diarizer", "string"),
+                  ("spoken_language", "string"), ("spoken_share", "double"), ("second_share", "double"), ("identifier", "string"),
+                  ("offset_frames", "int32"),  # > 0: the sound comes earlier in the file than the mouth
+                  ("sync_confidence", "double"), ("sync_distance", "double"), ("sync_expert", "string"), ("corrected_frames", "int32"),
+                  ("marks", "list<string>"), ("null_reasons", "list<struct<metric: string, reason: string>>")],
+    "turns": [("track_id", "string"), ("clip_id", "string"), ("start_s", "double"), ("end_s", "double"), ("score", "double")],
+    "kept": [("track_id", "string"), ("clip_id", "string"), ("n_samples", "int32"),
+             ("audio", "binary")],  # FLAC of the clip's sound in step; null: as the clips table has it
     "views": [("track_id", "string"), ("clip_id", "string"), ("language", "string"), ("cluster", "string"), ("view", "string"),
               ("height", "int32"), ("width", "int32"), ("n_frames", "int32"),
               ("transforms", "binary"),  # float32 (T, 2, 3): source pixels -> view pixels
@@ -217,6 +235,11 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
                  ("mfcc_speech2vid", "binary")],  # float32 (n, 12)
     "splits": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("n_frames", "int32"),
                ("split", "string"), ("fold", "string")],
+    # what two clips (or, of kind file and video, two recordings) share, so that one split must hold both
+    "links": [("kind", "string"),  # file, video; near-duplicates by sound, by picture or both
+              ("a", "string"), ("b", "string"),
+              *[(f"{name}_{side}", "string") for side in "ab" for name in ("corpus", "language", "recording_id", "cluster", "split")],
+              ("sound_error", "double"), ("movement", "double"), ("overlap_s", "double")],
     "generated": [("generated_id", "string"), ("track_id", "string"), ("clip_id", "string"), *_who(), ("system", "string"),
                   ("training", "string"), ("training_languages", "list<string>"), ("condition", "string"),
                   ("audio_clip_id", "string"), ("audio_language", "string"), ("n_frames", "int32"), ("sample", "int32"),
@@ -227,14 +250,27 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
                ("audio_language", "string"), ("n_frames", "int32"), ("sample", "int32"), ("protocol", "string"),
                ("expert", "string"), ("expert_sha256", "string"), ("finder", "string"), ("loudness_db", "double"),
                ("lse_d", "double"), ("lse_c", "double"), ("offset_frames", "int32"), ("n_windows", "int32"),
-               ("mean_dist", "list<double>"), ("ssim", "double"), ("psnr", "double"), ("landmark_distance", "double"),
+               ("mean_dist", "list<double>"),
+               ("lag_offsets", "list<int32>"),  # real video: the offset found for each lag of metrics.lags.LAGS that was put in
+               ("ssim", "double"), ("psnr", "double"), ("landmark_distance", "double"),
                ("opening_correlation", "double"), ("truth_opening_correlation", "double"), ("energy_correlation", "double"),
                *[(name, "double") for name in (
                    "ssim_mouth", "ssim_frame", "psnr_mouth", "psnr_frame", "lpips", "lpips_mouth", "lpips_frame", "ms_ssim", "cpbd",
                    "identity_similarity", "lmd", "blink_rate", "head_motion", "jitter", "wer", "cer", "lve", "fdd")],
                # lips' opening against the real one per viseme of the truth, in eye distances: mean of |.|, and signed, above 0 too open
                ("viseme_errors", "list<struct<viseme: string, n_frames: int32, error: double, signed: double>>"),
+               ("path", "string"),  # of the video, relative to the file of scores that the row stands in; null in the pipeline
                ("null_reasons", "list<struct<metric: string, reason: string>>")],
+    # what figures of sets take from single rows of the scores
+    "embeddings": [("generated_id", "string"),
+                   ("video", "binary"), ("audio", "binary"),  # float32 (16, D): the sync expert's means over 16 equal parts of the clip
+                   ("no_sync", "string"),  # why there are none
+                   ("lips", "binary")],  # float32 (T, 22, 2) pixels, metrics.diversity.mouth_and_eyes; null: the only sample of its input
+    "sets": [("set_id", "string"), ("corpus", "string"), ("language", "string"), ("system", "string"), ("training", "string"),
+             ("training_languages", "list<string>"), ("condition", "string"), ("metric", "string"),
+             ("k", "int32"), ("direction", "string"),  # of recall at K: audio_to_video or video_to_audio
+             ("value", "double"), ("chance", "double"), ("n", "int32"), ("unit", "string"), ("n_needed", "int32"), ("n_clips", "int32"),
+             ("n_frames", "int32"), ("region", "string"), ("network", "string"), ("reason", "string")],
     "rejects": [("item_id", "string"), ("corpus", "string"), ("language", "string"), ("speaker", "string"), ("stage", "string"),
                 ("reason", "string"), ("detail", "string")],
     "items": [("item_id", "string"), ("language", "string"), ("digest", "string"), ("status", "string"),

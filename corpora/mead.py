@@ -48,7 +48,8 @@ def _build(raw: Mapping[str, str]) -> dict:
     # All views of one performance are one recording.
     return {"source": Source("file", raw["path"]), "speaker": raw["actor"].upper(),
             "video": "_".join(raw[part] for part in ("actor", "emotion", "level", "clip")),
-            "extra": {key: raw[key] for key in ("emotion", "level", "view")}}
+            "extra": {key: raw[key] for key in ("emotion", "level", "view")}
+            | {"gender": "male" if raw["actor"][0].upper() == "M" else "female"}}
 
 
 languages, items = indexed(CARD, entries, options=("views",))

@@ -13,7 +13,7 @@ import yaml
 
 from flows.revisions import Run, settings
 
-DATA_STAGES = ("download", "segment", "track", "crop", "features", "split")
+DATA_STAGES = ("download", "segment", "track", "inspect", "crop", "features", "split")
 CAUSES = ("params", "code", "data", "weights")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_dataset import app as datasets
 from flows.cli_download import app as downloads
 from flows.cli_nights import app as nights
 
@@ -92,9 +93,9 @@ def evaluate(targets: TARGETS = None, jobs: JOBS = None, wait: WAIT = False) -> 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface funnel\n\nbabelface funnel --json")
 def funnel(as_json: JSON = False) -> None:
-    """Count clips in, kept and rejected by reason, per corpus, language and stage."""
+    """Count clips and hours in, kept and rejected by reason, per corpus, language and stage."""
     from core.params import load_params
-    from flows.funnel import collect, table
+    from flows.funnel import collect, filters, table
     from flows.show import print_table
 
     found = collect(load_params())
@@ -102,6 +103,8 @@ def funnel(as_json: JSON = False) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         print_table(table(found))
+        for line in filters():
+            print(line)
         print("adds up" if found["adds_up"] else f"does NOT add up: {found['unaccounted']} items are unaccounted for; run: babelface build")
     raise typer.Exit(0 if found["adds_up"] else 1)
 
@@ -271,6 +274,7 @@ def workspace(dest: Annotated[Path, typer.Argument(help="A folder that is new or
     print(create_workspace(dest, override(change or []), share_cache=share_cache, root=Path.cwd()))
 
 
+app.add_typer(datasets)
 app.add_typer(downloads)
 app.add_typer(nights)
 
@@ -283,8 +287,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        from core.errors import no_room
+
+        error = no_room(error) or error
         if not _for_users(error):
-            raise
+            raise error
         print(f"babelface: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -101,6 +101,11 @@ class Shelf:
         """The frames of the real clip, RGB; None where the recording is not at hand."""
         from core.media import read_frames
 
+        if self._run.tree is None:
+            own = next((r for r in self._run.rows if (r.get("system"), r.get("condition", "self"), r.get("track_id"))
+                        == ("real", "self", row["track_id"])), None)
+            path = None if own is None else self._named(own)
+            return None if path is None else list(_cut(read_frames(path), row.get("n_frames")))
         track = self._tracks.get(row["track_id"])
         if track is None:
             return None

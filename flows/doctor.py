@@ -49,7 +49,7 @@ def library_advice(missing: list[str]) -> str:
 
 def examine() -> list[Finding]:
     """Every finding, worst last in no topic; nothing is changed and nothing fetched."""
-    return [f for check in (_python, _versions, _known_bad, _libraries, _models, _gpu, _dvc, _prefect) for f in check()]
+    return [f for check in (_python, _versions, _known_bad, _libraries, _models, _tracked, _gpu, _dvc, _prefect) for f in check()]
 
 
 def _python() -> Iterator[Finding]:
@@ -100,6 +100,20 @@ def _models() -> Iterator[Finding]:
     for row in describe():
         level = {"absent": "note", "must_be_named": "note", "wrong_hash": "bad"}.get(row["state"], "ok")
         yield Finding(level, "model", f"{row['name']} ({row['kind']}, {row['licence']}): {row['state'].replace('_', ' ')}")
+
+
+def _tracked() -> Iterator[Finding]:
+    """What DVC cannot see: `auto` in params.track means the best model that is here, and that may have changed."""
+    from core.choose import other_models
+    from core.params import ParamsError, load_params
+
+    try:
+        others = other_models(load_params().track)
+    except (ParamsError, OSError):
+        return  # said elsewhere
+    for instance, what in others.items():
+        yield Finding("note", "tracks", f"track@{instance} was made with {what}; remove data/track/{instance} to make it again, or name the "
+                      "model in params.yaml")
 
 
 def _gpu() -> Iterator[Finding]:

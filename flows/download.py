@@ -58,7 +58,7 @@ def status_lines(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def items_of(params: Params, instance: CorpusLanguage) -> list[Item]:
+def items_of(params: Params, instance: CorpusLanguage, *, forgotten_too: bool = False) -> list[Item]:
     """The usable index entries of one instance, without those that forgotten.yaml names. Raises UserError for a damaged index."""
     from corpora.fetch import forgotten
     from corpora.registry import open_corpus
@@ -68,7 +68,7 @@ def items_of(params: Params, instance: CorpusLanguage) -> list[Item]:
     config = entry.model_dump(mode="json") | {"name": instance.corpus, "languages": languages}
     try:
         items, _ = open_corpus(entry.adapter).items(config, instance.language)
-        return forgotten.split(items, forgotten.read(), instance.corpus)[0]
+        return items if forgotten_too else forgotten.split(items, forgotten.read(), instance.corpus)[0]
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -23,7 +23,9 @@ def read_stats(params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
 
 
 def collect(params: Params, root: Path = Path(".")) -> dict[str, Any]:
-    """{steps, adds_up, unaccounted} as report.funnel gives it, each step with its corpus. NothingYet where no stage has run."""
+    """{steps, adds_up, unaccounted} as report.funnel gives it, each step with its corpus and its hours (flows.hours); then the
+    steps of the bias stage. NothingYet where no stage has run."""
+    from flows.hours import add_hours
     from report.funnel import funnel
 
     stats = read_stats(params, root)
@@ -31,7 +33,27 @@ def collect(params: Params, root: Path = Path(".")) -> dict[str, Any]:
         raise NothingYet("no stage has run here yet; start with: babelface build")
     corpus = {i.name: i.corpus for i in params.instances()}
     found = funnel(stats)
-    return found | {"steps": [{"corpus": corpus.get(step["instance"]), **step} for step in found["steps"]]}
+    steps = add_hours(found["steps"], params, root) + _bias(params, root)
+    return found | {"steps": [{"corpus": corpus.get(step["instance"]), **step} for step in steps]}
+
+
+def _bias(params: Params, root: Path) -> list[dict[str, Any]]:
+    """What the other experts scored: some of what the controls generated, so it is fed by no stage as a whole."""
+    steps = []
+    for name in params.score.ablation_experts:
+        path = root / "data" / "bias" / name / "stats.json"
+        if path.is_file():
+            for language, cell in sorted(json.loads(path.read_text(encoding="utf-8"))["by_language"].items()):
+                steps.append({"stage": "bias", "instance": name, "language": language, "unit": "videos", "in": cell["in"],
+                              "kept": cell["kept"], "rejected": dict(sorted(cell["rejected"].items())), "out": None,
+                              "unaccounted": 0, "hours": None})
+    return steps
+
+
+def filters(root: Path = Path(".")) -> list[str]:
+    """Sentences on the filters that the split used: what they kept of each language, and of those by an expert's score, where that differs."""
+    path = root / "data" / "split" / "all" / "filter.json"
+    return json.loads(path.read_text(encoding="utf-8"))["sentences"] if path.is_file() else []
 
 
 def table(found: dict[str, Any]) -> Any:
@@ -43,12 +65,26 @@ def table(found: dict[str, Any]) -> Any:
         out.add_column(name)
     for name in ("in", "kept", "out", "rejected"):
         out.add_column(name, justify="right")
+    for name in ("hours in", "kept", "out"):
+        out.add_column(name, justify="right")
     out.add_column("why", overflow="fold")
-    order = {stage: k for k, stage in enumerate((*DATA_STAGES, "generate", "score"))}
+    order = {stage: k for k, stage in enumerate((*DATA_STAGES, "generate", "score", "bias"))}
     for step in sorted(found["steps"], key=lambda s: (order[s["stage"]] >= len(DATA_STAGES), s["instance"], s["language"], order[s["stage"]])):
-        why = ", ".join(f"{reason} {n}" for reason, n in step["rejected"].items())
+        hours = step["hours"] or {"in": None, "kept": None, "out": None, "rejected": {}, "unknown": 0}
+        why = ", ".join(f"{reason} {n}" + (f" ({_hours(hours['rejected'][reason])} h)" if hours["rejected"].get(reason) else "")
+                        for reason, n in step["rejected"].items())
+        if hours["unknown"]:
+            why = f"{why}; {hours['unknown']} of unknown length".removeprefix("; ")
         if step["unaccounted"]:
             why = f"{why} UNACCOUNTED {step['unaccounted']}".strip()
         out.add_row(step["instance"], step["language"], step["stage"], step["unit"], str(step["in"]), str(step["kept"]),
-                    "" if step["out"] is None else str(step["out"]), str(sum(step["rejected"].values()) or ""), why)
+                    "" if step["out"] is None else str(step["out"]), str(sum(step["rejected"].values()) or ""),
+                    *(_hours(hours[k]) for k in ("in", "kept", "out")), why)
     return out
+
+
+def _hours(value: float | None) -> str:
+    """Hours with as many digits as they need: 12.3, 0.021."""
+    if value is None:
+        return ""
+    return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 or not value else f"{value:.5f}"

@@ -20,6 +20,8 @@ from typing import Any
 
 from core.params import Params, load_params
 from flows import spec
+from flows.folders import quick_hashes
+from flows.mend import LOST, keep_lock, mend, not_cached
 
 GRAPH = Path("dvc.yaml")
 LOGS = Path(".babelface/logs/build")
@@ -115,13 +117,14 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
     from dvc.repo import Repo
 
     try:
-        mend_rwlock(root)
+        mend(root)
         with Repo(str(root), _wait_for_lock=True) as repo:
             graph = repo.index.graph
             # `name` and `def_path` are as dvc.yaml spells them; addresses and str() depend on the current folder.
             made = {out.def_path for s in graph.nodes for out in s.outs}
             never = {s.name for s in graph.nodes if not any(out.hash_info for out in s.outs)}
-            status = repo.status() if stale else {}
+            with quick_hashes(root):
+                status = repo.status() if stale else {}
             changes = {s.name: ("never run",) if s.name in never else _reasons(status[s.addressing], made, _changed_params(s))
                        for s in graph.nodes if s.addressing in status}
             # Sorted by name inside a level, so that the order never depends on a set.
@@ -130,35 +133,6 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
                          tuple(sorted(out.def_path for out in s.outs)), changes.get(s.name, ())) for s in order]
     except DvcException as error:
         raise GraphError(f"dvc says: {_chain(error)}") from error
-
-
-def mend_rwlock(root: Path = Path(".")) -> bool:
-    """Removes DVC's list of paths in use where a kill has cut it short; True where it did.
-
-    DVC rewrites .dvc/tmp/rwlock in place, and afterwards refuses to work with a half of one. What a torn file said is lost anyway;
-    the entries in it only named processes. Under DVC's own guard, so that a dvc at work is never mistaken for a torn file.
-    """
-    folder = root / ".dvc" / "tmp"
-    path = folder / "rwlock"
-    if _whole(path):
-        return False
-    from dvc.lock import make_lock
-
-    with make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder), wait=True):
-        if _whole(path):
-            return False
-        path.unlink()
-    return True
-
-
-def _whole(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        return False
-    return True
 
 
 def _chain(error: BaseException) -> str:
@@ -269,7 +243,7 @@ class Call:
     def _once(self, names: list[str], outcomes: dict[str, Outcome]) -> tuple[list[str], int]:
         command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable, "-m", "dvc",
                    "--wait-for-lock", "repro", "--single-item", "--keep-going", *names]
-        mend_rwlock(self._root)
+        mend(self._root)
         with self._guard:
             if self.killed.is_set():
                 return [], 143
@@ -281,6 +255,10 @@ class Call:
             reader.line(line.rstrip("\n"))
         code = self._process.wait()
         reader.end(names, code, self.killed.is_set())
+        for name in reader.uncached:
+            not_cached(name, self._root)
+        if not code:
+            keep_lock(self._root)
         return reader.lines, code
 
 
@@ -305,6 +283,7 @@ class _Reader:
         self._began = 0.0
         self._file = None
         self._failed: set[str] = set()
+        self.uncached: set[str] = set()
 
     def line(self, line: str) -> None:
         self.lines.append(line)
@@ -319,6 +298,8 @@ class _Reader:
             self._close()
             changed = self._CACHE.match(line) is not None
             self._outcomes[match[1]] = Outcome(match[1], "cached", changed=changed, why="restored from the cache" if changed else "nothing changed")
+        elif line.startswith(LOST) and self._now is not None:
+            self.uncached.add(self._now.name)
         elif self._FAIL.match(line):
             self._failed.update(re.findall(r"'([^']+)'", line))
         if self._now is not None and self._file is not None:
@@ -340,6 +321,7 @@ class _Reader:
             self._failed.add(last)
         if code and not self._failed:
             self._failed.update({last} if last else ())
+        self._failed |= self.uncached
         for name in self._failed & set(names):
             outcome = self._outcomes.setdefault(name, Outcome(name, "failed"))
             status = next((int(m[1]) for line in reversed(outcome.tail) if (m := self._STATUS.search(line))), None)
@@ -347,6 +329,8 @@ class _Reader:
             outcome.tail = outcome.tail or self.lines[-TAIL_LINES:]
             outcome.transient = not killed and (_by_signal(code) or (status is not None and _by_signal(status)))
             outcome.why = "interrupted" if killed else "exit status " + str(code if status is None else status)
+            if not killed and any(re.search(r"No space left on device|Disk quota exceeded|database or disk is full", x) for x in outcome.tail):
+                outcome.why += "; no room left: make some and run the same command, it goes on from there"
 
 
 def child_environment() -> dict[str, str]:

@@ -56,6 +56,16 @@ def push(names: Iterable[str] = (), root: Path = Path(".")) -> None:
     _dvc(root, "push", *names)
 
 
+def cached(md5: str, root: Path = Path(".")) -> bytes | None:
+    """The content of the DVC cache under a hash, or None where it is not there; of a folder (`.dir`) that is the list of its files."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        path = Path(repo.cache.local.oid_to_path(md5))
+    return path.read_bytes() if path.is_file() else None
+
+
 def save_experiment(name: str, root: Path = Path(".")) -> str:
     """The commit of a DVC experiment with the folder as it is, results by their dvc.lock; one of the same name is replaced.
 

@@ -129,7 +129,7 @@ def score(paths: list[Path], *, reference: Path | None, language: str | None, sp
     for k, entry in enumerate(entries, 1):
         if sys.stderr.isatty():
             print(f"\r{k}/{len(entries)} {entry.name[:60]:<60}", end="", file=sys.stderr, flush=True)
-        rows += scorer.rows(entry)
+        rows += scorer.rows(entry, sets=index is not None)
     if sys.stderr.isatty():
         print("\r" + " " * 80 + "\r", end="", file=sys.stderr)
     if out is not None:
@@ -143,7 +143,7 @@ def score(paths: list[Path], *, reference: Path | None, language: str | None, sp
         print(f"babelface score: {row['generated_id']}: no figure at all: {_commonest(row)}", file=sys.stderr)
     if index is not None:
         folder = report or index.with_name(f"{index.stem}-report")
-        page = write_report(rows, scorer.made, folder)
+        page = write_report(rows, scorer.made, folder, sets=scorer.set_rows())
         print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
     return 1 if unscored else 0
 

@@ -11,8 +11,8 @@ from core.codehash import closure
 from core.params import Corpus, Expert, Params, System, WeightsFile
 from corpora.registry import adapter_name
 
-DATA_STAGES = ("download", "segment", "track", "crop", "features")
-STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "bias", "aggregate", "report")
+DATA_STAGES = ("download", "segment", "track", "inspect", "crop", "features")
+STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "sets", "bias", "aggregate", "report")
 CONTROLS = "controls"
 FORGOTTEN = "forgotten.yaml"
 SUMMARY = "results/summary.json"
@@ -20,17 +20,20 @@ REPORT = "results/report"
 # The instance names of one data stage become keys of a DVC group, which takes these characters only.
 _SAFE = re.compile(r"[A-Za-z0-9_-]+")
 
-# stage -> the data stages of the same instance that it reads
-_READS = {"download": (), "segment": ("download",), "track": ("download", "segment"), "crop": ("download", "track"),
-          "features": ("segment", "track")}
+# stage -> the data stages of the same instance that it reads; "stage/table" where one table is all it reads: crop, features and
+# what comes after depend on which tracks inspection kept and on their sound, not on every figure it measured
+_READS = {"download": (), "segment": ("download",), "track": ("download", "segment"), "inspect": ("download", "segment", "track"),
+          "crop": ("download", "track", "inspect/kept"), "features": ("segment", "track", "inspect/kept")}
 # stage -> keys of params.yaml that its results depend on; how many workers there are is none of them. DVC does not notice a
 # dependency that is gone from the list: split and aggregate track all of `corpora`, and a corpus that goes changes the split.
 _PARAMS = {"download": ("shards", "executor.codec_threads", "fetch.height", "licences"), "segment": ("segment", "shards"), "track": ("track", "shards"),
-           "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"), "split": ("split", "track.min_mesh_share", "train.systems"),
+           "inspect": ("inspect", "track.min_mesh_share", "crop.views", "shards"),
+           "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"), "split": ("split", "filter", "track.min_mesh_share", "train.systems"),
            "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views", "features.store"),
            "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
            "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker", "track.smooth_frames",
                      "crop.views", "shards"),
+           "sets": ("sets", "shards"),
            "bias": ("score.protocol", "score.vshift", "score.min_windows", "crop.views", "shards"),
            "aggregate": ("score.expert_valid_margin", "score.expert", "score.ablation_experts", "report", "train.experts",
                          "train.systems"), "report": ("report",)}
@@ -78,7 +81,7 @@ def groups(params: Params, root: Path = Path(".")) -> list[Group]:
         raise SpecError(f"corpora: {', '.join(wrong)}: names of corpora and languages may hold letters, digits, - and _ only")
     found = []
     for stage in DATA_STAGES:
-        deps = [f"data/{above}/${{key}}" for above in _READS[stage]]
+        deps = [_output(above, "${key}") for above in _READS[stage]]
         if stage == "download":
             items, slots = _downloads(params)
             deps = ["${item.source}", "${item.index}", "${item.media}", *code("download", root, adapters=True),
@@ -86,7 +89,7 @@ def groups(params: Params, root: Path = Path(".")) -> list[Group]:
             keys = ["corpora.${item.corpus}.languages.${item.language}", *(f"${{item.{slot}}}" for slot in slots)]
         else:
             items, keys = {i.name: {} for i in instances}, []
-            deps += code(stage, root)
+            deps += code(stage, root) + (_inspectors(params, root) if stage == "inspect" else [])
         found.append(Group(stage, tuple(deps), (*keys, *_present(params, _PARAMS[stage])), (f"data/{stage}/${{key}}",),
                            {"gpu": 0, "cheap": True, "cpus": _workers(params)}, items))
     return found
@@ -95,11 +98,11 @@ def groups(params: Params, root: Path = Path(".")) -> list[Group]:
 def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
     """The stages that are no group: split, each training, each generator with its scores, aggregate, report."""
     names = [i.name for i in params.instances()]
-    every = lambda *stages: [f"data/{s}/{n}" for s in stages for n in names]  # noqa: E731
+    every = lambda *stages: [_output(s, n) for s in stages for n in names]  # noqa: E731
     systems, experts = params.train.systems, params.train.experts
     workers = _workers(params)
     split = "data/split/all"
-    found = [Stage("split", "all", (*every("segment", "track"), *code("split", root)),
+    found = [Stage("split", "all", (*every("download", "segment", "track", "inspect"), *code("split", root)),
                    (*_present(params, _PARAMS["split"]), "corpora"),
                    (split,), {"gpu": 0, "cheap": False, "cpus": 1})]
     for group, entries in (("experts", experts), ("systems", systems)):
@@ -112,24 +115,29 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
     generators = [CONTROLS, *systems]
     for name in generators:
         entry = systems.get(name)
-        reads = every("download", "segment", "track") + ([] if entry is None else [*every("features"), f"data/train/{name}"])
+        reads = every("download", "segment", "track", "inspect/kept") + ([] if entry is None else [*every("features"), f"data/train/{name}"])
         keys = _present(params, _PARAMS["generate"])
         found.append(Stage("generate", name, (*reads, split, *code("generate", root, system=entry)),
                            (*keys, *([] if entry is None else [f"train.systems.{name}"])), (f"data/generate/{name}",),
                            {"gpu": int(entry is not None), "cheap": False, "cpus": workers}))
     for name in generators:
-        reads = [f"data/generate/{name}", *every("download", "segment", "track"), *_expert(params)]
+        reads = [f"data/generate/{name}", *every("download", "segment", "track", "inspect/kept"), *_expert(params)]
         found.append(Stage("score", name, (*reads, *code("score", root)),
                            _present(params, _PARAMS["score"]), (f"data/score/{name}",),
                            {"gpu": 1, "cheap": False, "cpus": workers}))
+    named = [params.sets.i3d.weights] if params.sets.i3d else []
+    for name in generators:
+        reads = [f"data/score/{name}", f"data/generate/{name}", *every("download", "track"), *named]
+        found.append(Stage("sets", name, (*reads, *code("sets", root)), _present(params, _PARAMS["sets"]), (f"data/sets/{name}",),
+                           {"gpu": 0, "cheap": True, "cpus": workers}))
     for name in params.score.ablation_experts:
-        reads = [f"data/generate/{CONTROLS}", *every("download", "segment", "track"), f"data/train/{name}"]
+        reads = [f"data/generate/{CONTROLS}", *every("download", "segment", "track", "inspect/kept"), f"data/train/{name}"]
         found.append(Stage("bias", name, (*reads, *code("bias", root)), _present(params, _PARAMS["bias"]), (f"data/bias/{name}",),
                            {"gpu": 1, "cheap": False, "cpus": workers}))
     made = [*(f"data/{s}/{n}" for s in ("generate", "score") for n in generators), *(f"data/bias/{n}" for n in params.score.ablation_experts),
             *(f"data/train/{n}" for n in (*experts, *systems))]
     funnel = every(*DATA_STAGES)
-    found.append(Stage("aggregate", "all", (*made, split, *funnel, *code("aggregate", root)),
+    found.append(Stage("aggregate", "all", (*made, *(f"data/sets/{n}" for n in generators), split, *funnel, *code("aggregate", root)),
                        (*_present(params, _PARAMS["aggregate"]), "corpora"),
                        ("data/aggregate/all",), {"gpu": 0, "cheap": False, "cpus": 1}, metrics=(SUMMARY,), plots=("results/plots",)))
     found.append(Stage("report", "all", ("data/aggregate/all", SUMMARY, *made, split, *funnel, *code("report", root)),
@@ -212,6 +220,24 @@ def _expert(params: Params) -> list[str]:
         return [f"data/train/{expert}"]
     card = Path(expert.weights).with_name("card.json")
     return [expert.weights, *([card.as_posix()] if card.is_file() else [])]
+
+
+def _output(of: str, instance: str) -> str:
+    """The output folder of a data stage ("track"), or of one table of it ("inspect/kept")."""
+    stage, _, table = of.partition("/")
+    return f"data/{stage}/{instance}" + (f"/{table}" if table else "")
+
+
+def _inspectors(params: Params, root: Path) -> list[str]:
+    """The files of the user's that inspection opens by name: a sync expert and its card, a pipeline's folder, an identifier's module."""
+    asked, found = params.inspect, []
+    if asked.sync_expert is not None:
+        card = Path(asked.sync_expert.weights).with_name("card.json")
+        found += [asked.sync_expert.weights, *([card.as_posix()] if (root / card).is_file() else [])]
+    if Path(asked.diarization).exists():
+        found.append(asked.diarization)
+    module = (asked.language_identifier or "").partition(":")[0].replace(".", "/") + ".py"
+    return [*found, *([module] if (root / module).is_file() and module != "models/experts/language.py" else [])]
 
 
 def _workers(params: Params) -> object:

@@ -16,8 +16,6 @@ from metrics.robustness import (
     METRICS,
     Row,
     Table,
-    drop_unjudged,
-    expert_validity,
     group_of,
     null_reason,
     one_protocol,
@@ -27,6 +25,7 @@ from metrics.robustness import (
     worse_by,
 )
 from metrics.stats import Estimate, clusters_needed, detectable, holm, mean_interval, sign_flip_test
+from metrics.validity import drop_unjudged, expert_validity
 
 EVERYWHERE = "*"  # all languages together
 CONTROLS = ("real", "still")

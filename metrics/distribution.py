@@ -7,11 +7,13 @@ two systems may be compared only with the same number of samples of the same rea
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 MIN_SAMPLES = 2
+FOLD_AT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,33 @@ def frechet_of_moments(a: Moments, b: Moments) -> float:
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     inner = np.linalg.eigvalsh(root @ b.covariance @ root)
     return _sum(a.mean - b.mean, np.trace(a.covariance), np.trace(b.covariance), np.sqrt(np.maximum(inner, 0)).sum())
+
+
+def frechet_of_parts(a: Iterable[np.ndarray], b: Iterable[np.ndarray]) -> float:
+    """`frechet_distance` of two sets that come in parts (n_i, D), such as the frames of clip after clip. Beyond FOLD_AT rows a
+    set is kept as its moments, so that memory stays flat."""
+    one, two = _folded(a), _folded(b)
+    if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
+        return frechet_distance(one, two)
+    return frechet_of_moments(*(moments(s) if isinstance(s, np.ndarray) else s for s in (one, two)))
+
+
+def _folded(parts: Iterable[np.ndarray]) -> np.ndarray | Moments:
+    held: list[np.ndarray] = []
+    known: Moments | None = None
+    for part in parts:
+        held.append(part)
+        if sum(map(len, held)) > FOLD_AT:
+            new = moments(np.concatenate(held))
+            known, held = new if known is None else merged([known, new]), []
+    rest = np.concatenate(held) if held else None
+    if known is None:
+        return np.zeros((0, 1)) if rest is None else rest
+    if rest is None:
+        return known
+    if len(rest) < MIN_SAMPLES:  # a single row has no covariance of its own: it only moves the mean
+        return merged([known, Moments(1, rest[0].astype(np.float64), np.zeros_like(known.covariance))])
+    return merged([known, moments(rest)])
 
 
 def _sum(shift: np.ndarray, trace_a: float, trace_b: float, trace_root: float) -> float:

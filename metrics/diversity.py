@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metrics.landmarks import MOUTH, checked, eye_distance
+from metrics.landmarks import MOUTH, OUTER_EYE_CORNERS, checked
 
 
 def sample_diversity(samples: np.ndarray) -> float:
@@ -35,8 +35,24 @@ def lip_diversity(samples: np.ndarray) -> float:
     samples = np.asarray(samples, dtype=np.float64)
     if samples.ndim != 4 or len(samples) < 2:
         raise ValueError(f"samples must be (at least 2, frames, 468 or more, 2), not {samples.shape}")
-    unit = np.median([eye_distance(s) for s in samples])
-    lips = np.stack([checked(s)[:, MOUTH] for s in samples])
-    lips -= lips.mean(axis=2, keepdims=True)
+    return diversity_of_points(np.stack([mouth_and_eyes(s) for s in samples]))
+
+
+def mouth_and_eyes(landmarks: np.ndarray) -> np.ndarray:
+    """float64 (T, 22, 2): the 20 mouth points and the two outer eye corners of landmarks (T, L >= 468, 2), all that
+    `diversity_of_points` reads."""
+    return checked(landmarks)[:, [*MOUTH, *OUTER_EYE_CORNERS]]
+
+
+def diversity_of_points(samples: np.ndarray) -> float:
+    """`lip_diversity` from the `mouth_and_eyes` of one input's samples, (S, T, 22, 2), S >= 2. ValueError for other shapes."""
+    samples = np.asarray(samples, dtype=np.float64)
+    if samples.ndim != 4 or len(samples) < 2 or samples.shape[2:] != (len(MOUTH) + 2, 2):
+        raise ValueError(f"samples must be (at least 2, frames, {len(MOUTH) + 2}, 2), not {samples.shape}")
+    lips, eyes = samples[:, :, :len(MOUTH)], samples[:, :, len(MOUTH):]
+    unit = np.median(np.linalg.norm(eyes[:, :, 0] - eyes[:, :, 1], axis=-1))
+    if not unit > 0:
+        raise ValueError("the outer eye corners of these samples coincide")
+    lips = lips - lips.mean(axis=2, keepdims=True)
     s, t, p, _ = lips.shape
     return sample_diversity(lips.reshape(s, t * p, 2)) / float(unit)

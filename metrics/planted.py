@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from metrics.robustness import METRICS, Cell, Row, Table, group_of, real_and_shuffled, seed_of
+from metrics.robustness import METRICS, Cell, Row, Table, group_of, seed_of
 from metrics.stats import MIN_CLUSTERS, TOO_FEW, cluster_permutation, holm
+from metrics.validity import real_and_shuffled
 
 # What a wrong language must show in: real video that is out of step, and systems that move the lips wrongly there.
 REAL_METRICS = ("abs_offset", "lse_c", "lse_d")

@@ -167,7 +167,7 @@ METRICS: dict[str, MetricSpec] = {
         ),
         MetricSpec(
             "retrieval_recall", "R@K", "", True, (0, 1), "sync view", _SYNC, "Chung, Chung & Kang 2019",
-            "share of clips whose sound finds its own picture among the K nearest; chance is K / N", per="set",
+            "share of clips whose sound finds its own picture among the K nearest; chance is K / N", per="set", judged=True,
         ),
         MetricSpec(
             "lip_diversity", "lip diversity", "", True, (0, None), "lips", ("landmarks", "several samples"),

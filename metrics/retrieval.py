@@ -12,6 +12,10 @@ from typing import Literal
 import numpy as np
 
 
+PARTS = 16
+"""Stretches that a clip's embeddings are averaged over. One mean of a whole clip finds nothing: see docs/metrics.md."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """Recall at each K per direction, in [0, 1], chance at each K, the median rank (1 is best) per direction, and the clips."""
@@ -52,6 +56,17 @@ def retrieval(
         float(np.median(by_video)),
         n,
     )
+
+
+def in_parts(embeddings: np.ndarray, n_parts: int = PARTS) -> np.ndarray | None:
+    """float32 (n_parts, D): a clip's embeddings (N, D), one per sync window, averaged over n_parts stretches side by side; None
+    for fewer windows than parts. Two clips then meet stretch by stretch, whatever their lengths."""
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2:
+        raise ValueError(f"embeddings must be (N, D), not {embeddings.shape}")
+    if len(embeddings) < n_parts:
+        return None
+    return np.stack([part.mean(0, dtype=np.float64) for part in np.array_split(embeddings, n_parts)]).astype(np.float32)
 
 
 def _distances(audio: np.ndarray, video: np.ndarray, kind: str) -> np.ndarray:

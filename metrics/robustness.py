@@ -1,4 +1,4 @@
-"""Statistics over score rows: which figures may stand, their means and intervals, and their gaps to real video.
+"""Statistics over score rows: their means and intervals, and their gaps to real video.
 
 A row is a dict with the columns of the `scores` table (core.records). Three kinds of row matter:
 real video (system `real`), its controls (`real` with condition `shuffled`, and `still`), and the systems.
@@ -22,7 +22,6 @@ from metrics.registry import MetricSpec
 from metrics.stats import Estimate, mean_interval
 
 Row = dict[str, Any]
-MIN_SHARE_RIGHT = 0.75
 NOT_VALID = "expert_not_valid_here"
 CROSS = ("cross-audio", "cross-language")
 
@@ -97,91 +96,6 @@ def group_of(row: Row, spoken: bool = True) -> str:
 def speaker_of(row: Row) -> str:
     """The cluster of a row, unique across corpora and languages."""
     return f"{row.get('corpus')}|{row.get('language')}|{row.get('cluster')}"
-
-
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """Whether the expert may judge a language, and the evidence."""
-
-    language: str
-    valid: bool
-    n_clips: int
-    n_speakers: int
-    n_right: int
-    share_right: float | None
-    mean_real: float | None
-    mean_shuffled: float | None
-    mean_difference: float | None
-    chance: float | None
-    reason: str | None
-
-
-def real_and_shuffled(rows: Sequence[Row]) -> dict[str, list[tuple[str, float, float]]]:
-    """language -> (speaker, LSE-C of real video with its own sound, with another clip's) of the clips that have both at lengths
-    that may be compared. Every language of the rows is there, sorted, also one without such a clip."""
-    shuffled = _by_track(r for r in rows if r["system"] == "real" and r["condition"] == "shuffled")
-    pairs: dict[str, list[tuple[str, float, float]]] = {}
-    for row in rows:
-        pairs.setdefault(group_of(row), [])
-        if row["system"] == "real" and row["condition"] == "self" and row["track_id"] in shuffled:
-            real, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
-            if real is not None and other is not None and same_length(row, shuffled[row["track_id"]], "lse_c"):
-                pairs[group_of(row)].append((speaker_of(row), real, other))
-    return dict(sorted(pairs.items()))
-
-
-def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
-    """Validity per language of all rows, from real video against the same video with another clip's sound.
-
-    The rule: over clips with both scores, LSE-C of the real sound is higher than that of the shuffled sound in at least 75 % of
-    them, and the mean difference exceeds `margin`. An expert that hears nothing ranks half of them right; `chance` is the
-    probability of that many or more by tossing a coin (binomial, clips as independent), so that a small n is seen for what it is.
-    """
-    from scipy.stats import binom
-
-    out = {}
-    for language, found in real_and_shuffled(rows).items():
-        if not found:
-            out[language] = Validity(language, False, 0, 0, 0, None, None, None, None, None, "no_real_and_shuffled_pairs")
-            continue
-        real, other = np.array([p[1] for p in found]), np.array([p[2] for p in found])
-        right, n = int((real > other).sum()), len(found)
-        difference = float((real - other).mean())
-        valid = right >= MIN_SHARE_RIGHT * n and difference > margin
-        out[language] = Validity(
-            language,
-            valid,
-            n,
-            len({p[0] for p in found}),
-            right,
-            right / n,
-            float(real.mean()),
-            float(other.mean()),
-            difference,
-            float(binom.sf(right - 1, n, 0.5)),
-            None if valid else NOT_VALID,
-        )
-    return out
-
-
-def _by_track(rows: Iterable[Row]) -> dict[str, Row]:
-    return {row["track_id"]: row for row in rows}
-
-
-def drop_unjudged(rows: Sequence[Row], validity: dict[str, Validity]) -> list[Row]:
-    """Copies of the rows in which the expert's scores are null, with the reason, for languages it may not judge."""
-    columns = sorted({m.column for m in METRICS.values() if m.judged})
-    out = []
-    for row in rows:
-        verdict = validity.get(group_of(row))
-        if verdict is not None and verdict.valid:
-            out.append(row)
-            continue
-        # A score that was null already keeps its own reason.
-        gone = [c for c in columns if row.get(c) is not None]
-        notes = [*(row.get("null_reasons") or ()), *({"metric": c, "reason": NOT_VALID} for c in gone)]
-        out.append({**row, **dict.fromkeys(gone), "mean_dist": None, "null_reasons": notes})
-    return out
 
 
 def null_reason(row: Row, metric: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metrics.comparison import EVERYWHERE, GAINED, LOST, UNCHANGED, Clip, Comparison, DifferentProtocols, compare, lost_reason
-from metrics.robustness import METRICS, MixedProtocols, metric_label
+from metrics.robustness import METRICS, MixedProtocols
 from report.comparison_text import findings, headline
-from report.document import label_corpora
+from report.document import is_pinned, label_corpora, metric_facts
 from report.plain import plain
 
 __all__ = ["Comparison", "DifferentProtocols", "MixedProtocols", "compare_runs", "document", "key_of"]
@@ -26,9 +26,7 @@ def document(
     found: Comparison, a: Mapping[str, str], b: Mapping[str, str], causes: Mapping[str, Any], *, n_worst: int = 12
 ) -> dict[str, Any]:
     """All that the page, the terminal and --json show. a, b: {label, kind, detail}. causes: of flows.changes."""
-    from core.weights import known_name
-
-    pinned = known_name(found.protocol["expert_sha256"] or "") == "syncnet_v2"
+    pinned = is_pinned(found.protocol["expert_sha256"])
     changed = [c for c in found.clips if set(c.kinds.values()) - {UNCHANGED}]
     made = [c for c in found.worst(len(found.clips)) if c.system not in ("real", "still")]
     doc = plain(
@@ -37,18 +35,7 @@ def document(
             "b": dict(b),
             "alpha": found.alpha,
             "protocol": {**found.protocol, "pinned": pinned},
-            "metrics": [
-                {
-                    "name": m.name,
-                    "label": metric_label(m, pinned),
-                    "higher_is_better": m.higher_is_better,
-                    "unit": m.unit,
-                    "digits": m.digits,
-                    "about": m.about,
-                }
-                for name, m in METRICS.items()
-                if any(c.metric == name for c in found.changes)
-            ],
+            "metrics": [metric_facts(m, pinned) for name, m in METRICS.items() if any(c.metric == name for c in found.changes)],
             "languages": sorted({c.language for c in found.changes} - {EVERYWHERE}),
             "systems": sorted({c.system for c in found.changes}, key=lambda s: (s in ("real", "still"), s)),
             "pairs": found.pairs,

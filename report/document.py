@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from metrics.planted import found, lag_curves, languages_of, real_leads, test_unseen, twin_comparisons
+from metrics.registry import MetricSpec
 from metrics.robustness import (
     METRICS,
     Row,
     Table,
-    drop_unjudged,
-    expert_validity,
     group_of,
     metric_label,
     null_reason,
@@ -22,9 +21,11 @@ from metrics.robustness import (
     speaker_of,
     value_of,
 )
+from metrics.validity import drop_unjudged, expert_validity
 from metrics.visemes import viseme_cells
 from report.plain import plain
 from report.robust import expert_bias, robustness
+from report.sets import set_figures
 
 CONTROLS = ("real", "still")
 
@@ -43,6 +44,7 @@ def scores_document(
     bias_rows: Mapping[str, Sequence[Row]] | None = None,
     experts: Mapping[str, Sequence[str]] | None = None,
     expert: str = "this report's expert",
+    sets: Sequence[Row] = (),
 ) -> dict[str, Any]:
     """All that the score rows say. Raises metrics.robustness.MixedProtocols for rows of more than one protocol.
 
@@ -51,10 +53,11 @@ def scores_document(
     pinned: whether the expert is the public one whose hash is pinned, so that its figures may be called LSE-D and LSE-C.
     sounds: language -> metrics.languages.sound_counts, where a corpus knows them.
     bias_rows: other expert -> its score rows of real video and its control. experts: expert -> the languages it learnt. expert:
-    the name of the one whose scores `rows` have.
+    the name of the one whose scores `rows` have. sets: rows of the `sets` tables.
     """
     protocol = one_protocol(rows)
     bias_rows = {name: label_corpora(some, {}, reference=rows)[0] for name, some in (bias_rows or {}).items()}
+    several_corpora = len({r["corpus"] for r in rows}) > 1
     rows, twins = label_corpora(rows, twins)
     validity = expert_validity(rows, margin)
     table = Table(drop_unjudged(rows, validity), seed=seed, resamples=resamples, alpha=alpha)
@@ -69,20 +72,7 @@ def scores_document(
             "alpha": alpha,
             "resamples": resamples,
             "margin": margin,
-            "metrics": [
-                {
-                    "name": m.name,
-                    "label": metric_label(m, pinned),
-                    "higher_is_better": m.higher_is_better,
-                    "unit": m.unit,
-                    "digits": m.digits,
-                    "judged": m.judged,
-                    "ideal": m.ideal,
-                    "about": m.about,
-                }
-                for m in METRICS.values()
-                if any(c.metric == m.name for c in cells)
-            ],
+            "metrics": [metric_facts(m, pinned) for m in METRICS.values() if any(c.metric == m.name for c in cells)],
             "languages": [{"tag": tag, "twin_of": twins.get(tag), **_real_clips(table, tag)} for tag in languages_of(table)],
             "systems": systems_of(table),
             "validity": [validity[tag] for tag in sorted(validity)],
@@ -92,9 +82,31 @@ def scores_document(
             "bias": bias,
             "twins": {"languages": sorted(twins), "comparisons": twin, "found": found(twin, alpha)},
             "lag": lag_curves(table),
+            "sets": set_figures(sets, validity, several_corpora=several_corpora),
             "gallery": gallery(table, gallery_per_language, seed),
         }
     )
+
+
+def is_pinned(expert_sha256: str | None) -> bool:
+    """Whether an expert is the public SyncNet v2 by its hash: only then its figures are LSE-D and LSE-C."""
+    from core.weights import known_name
+
+    return known_name(expert_sha256 or "") == "syncnet_v2"
+
+
+def metric_facts(metric: MetricSpec, pinned: bool) -> dict[str, Any]:
+    """What every page says of one metric: name, label (starred where the expert is not pinned), direction, unit, digits, ..."""
+    return {
+        "name": metric.name,
+        "label": metric_label(metric, pinned),
+        "higher_is_better": metric.higher_is_better,
+        "unit": metric.unit,
+        "digits": metric.digits,
+        "judged": metric.judged,
+        "ideal": metric.ideal,
+        "about": metric.about,
+    }
 
 
 def label_corpora(

@@ -37,14 +37,25 @@ def _expert(document: dict[str, Any]) -> list[dict[str, str]]:
             _finding(
                 "warning",
                 f"The sync expert can judge none of the {counted(len(bad), 'language')}: it does not rank real sound above "
-                "shuffled sound. All its scores are left out.",
+                "shuffled sound, or does not find lags put in on purpose. All its scores are left out.",
                 "#expert",
             )
         ]
-    text = f"The sync expert ranks real sound above shuffled sound in {len(good)} of {counted(len(good) + len(bad), 'language')}."
-    if bad:
+    deaf = [v["language"] for v in document["validity"] if v["language"] in bad and _ranks_well(v, document["margin"])]
+    n = len(good) + len(deaf)
+    text = f"The sync expert ranks real sound above shuffled sound in {n} of {counted(len(good) + len(bad), 'language')}."
+    if deaf:
+        text += f" It does not find lags put into real video in {listed(deaf)}. Its scores are left out in {listed(bad)}."
+    elif bad:
         text += f" Not in {listed(bad)}: its scores are left out there."
     return [_finding("warning" if bad else "fact", text, "#expert")]
+
+
+def _ranks_well(verdict: dict[str, Any], margin: float) -> bool:
+    """Whether a language that is not valid fails by its lags alone."""
+    from metrics.validity import MIN_SHARE_RIGHT
+
+    return bool(verdict["n_clips"]) and verdict["share_right"] >= MIN_SHARE_RIGHT and verdict["mean_difference"] > margin
 
 
 def _system(document: dict[str, Any], system: dict[str, Any]) -> list[dict[str, str]]:

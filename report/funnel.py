@@ -10,11 +10,12 @@ DATA_STAGES = {
     "download": ("recordings", "recordings"),
     "segment": ("recordings", "clips"),
     "track": ("clips", "tracks"),
+    "inspect": ("tracks", "kept"),
     "crop": ("tracks", None),
     "features": ("tracks", None),
 }
 # stage -> the stage whose table its items come from
-FED_BY = {"segment": "download", "track": "segment", "crop": "track", "features": "track"}
+FED_BY = {"segment": "download", "track": "segment", "inspect": "track", "crop": "inspect", "features": "inspect"}
 TEST_STAGES = {"generate": "tracks × systems", "score": "videos"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from report.findings import findings
 from report.funnel import by_language
+from report.sets import set_table
 from report.text import counted, headline_metric, interval, number, p_text, percent, reason_text
 
 LEVELS = {"claim": "shown", "fact": "fact", "warning": "attention"}
@@ -30,6 +31,7 @@ def markdown(document: dict[str, Any]) -> str:
     first = headline_metric(document)
     for metric in sorted(document["metrics"], key=lambda m: m["name"] != first):
         parts += _metric(document, metric)
+    parts += _sets(document)
     parts += _expert(document)
     parts += _provenance(document)
     return "\n".join(p for p in parts if p)
@@ -88,6 +90,31 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
     return out
 
 
+def _sets(document: dict[str, Any]) -> list[str]:
+    if not document.get("sets"):
+        return []
+    found = set_table(document["sets"])
+
+    def cell(row: dict[str, Any] | None, digits: int) -> str:
+        if row is None or row["value"] is None:
+            return "\u2013"
+        chance = f", chance {number(row['chance'], 2)}" if row["chance"] is not None else ""
+        return f"{number(row['value'], digits)} ({counted(row['n'], row['unit'][:-1])}{chance})"
+
+    out = ["## Figures of sets\n", "One figure for all clips of a row; in brackets what it was computed from. FID and FVD are too "
+           "large where that is little: compare only equal numbers.\n"]
+    if found["rows"]:
+        out.append(table(["system", "sound", "language", *(name for name, _, _ in found["columns"])],
+                         [[r["system"], r["condition"], r["language"],
+                           *(cell(c, d) for c, (_, d, _) in zip(r["cells"], found["columns"], strict=True))]
+                          for r in found["rows"]]))
+    if found["absent"]:
+        said = [f"{a['name']} of {counted(a['n'], 'set')}, {reason_text(a['reason'])}"
+                + (f" ({a['needed']} needed)" if a["needed"] else "") for a in found["absent"]]
+        out.append("Not given: " + "; ".join(said) + ".\n")
+    return out
+
+
 def _expert(document: dict[str, Any]) -> list[str]:
     out = ["## The expert\n"]
     for one in document.get("bias", []):
@@ -97,6 +124,12 @@ def _expert(document: dict[str, Any]) -> list[str]:
             [[r["language"] + (" (trained)" if r["trained"] else ""), _estimate(r["real"], 3), _estimate(r["shuffled"], 3),
               percent(r["share_right"]),
               "yes" if r["valid"] else reason_text(r["reason"])] for r in one["rows"]])]  # fmt: skip
+    asked = [v for v in document["validity"] if v["lags"]["n_clips"]]
+    if asked:
+        out += ["Lags put into real video and found within one frame; a tenth is guessing:\n", table(
+            ["language", "found", "found beside shuffled sound", "clips with most found", "p", "has a say"],
+            [[v["language"], percent(v["lags"]["share"]), percent(v["lags_shuffled"]["share"]),
+              f"{v['lags']['n_found']} of {v['lags']['n_clips']}", p_text(v["lags"]["chance"]), reason_text(v["no_lags"]) if v["no_lags"] else "yes"] for v in asked])]  # fmt: skip
     visemes = [c for c in document.get("visemes", []) if c["p_holm"] is not None and c["p_holm"] <= document["alpha"]
                and c["gain"]["mean"] < 0]
     if visemes:

@@ -9,6 +9,7 @@ from typing import Any
 from report import charts, findings, text
 from report.funnel import DATA_STAGES, TEST_STAGES, by_language
 from report.pictures import across
+from report.sets import set_table
 from report.tables import file_names
 
 HERE = Path(__file__).parent
@@ -46,6 +47,7 @@ def environment() -> Any:
         "because": text.reason_text,
         "percent": text.percent,
         "measure": text.measure_text,
+        "once": text.sets_reason,
         "slug": slug,
     }
     return made
@@ -98,6 +100,7 @@ def context(document: dict[str, Any]) -> dict[str, Any]:
         "cards": [card_facts(entry) for entry in document["training"]],
         "splits": split_table(document["splits"]),
         "files": file_names(document),
+        "sets": set_table(document.get("sets", [])),
         **across(document, series),
     }
 

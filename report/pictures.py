@@ -33,6 +33,7 @@ def across(document: dict[str, Any], series: dict[str, int]) -> dict[str, Any]:
         "heats": viseme_heats(document, series),
         "bias": [bias_picture(document)] if document.get("bias") else [],
         "ablation": ablation_picture(document),
+        "found": lag_picture(document),
     }
 
 
@@ -123,7 +124,17 @@ def bias_picture(document: dict[str, Any]) -> dict[str, Any] | None:
     rows = [r for r in main["rows"] if r["real"]["mean"] is not None or r["shuffled"]["mean"] is not None]
     points = {r["language"]: [(k, r[name]) for k, name in enumerate(("real", "shuffled")) if r[name]["mean"] is not None]
               for r in rows}
-    return _strips(rows, points, 3, f"{main['label']} of real video", "real and shuffled", main, zero=True)
+    return _strips(rows, points, 3, f"{main['label']} of real video", "real and shuffled", main)
+
+
+def lag_picture(document: dict[str, Any]) -> dict[str, Any] | None:
+    """The share of lags that were put into real video and found, beside that of the shuffled control; None where nobody asked."""
+    rows = [v for v in document["validity"] if v["lags"]["n_clips"]]
+    points = {v["language"]: [(k, {"mean": v[name]["share"], "low": None, "high": None, "n_clips": v[name]["n_clips"]})
+                              for k, name in enumerate(("lags", "lags_shuffled")) if v[name]["share"] is not None] for v in rows}
+    if not any(points.values()):
+        return None
+    return _strips(rows, points, 2, "share of lags found within one frame", "", None, include=(0.0, 1.0))
 
 
 def ablation_picture(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -142,18 +153,18 @@ def ablation_picture(document: dict[str, Any]) -> dict[str, Any] | None:
         points[tag] = found
     if not any(points.values()):
         return None
-    drawn = _strips(rows, points, 2, "lead, in each expert's mean lead", "", None, zero=True)
+    drawn = _strips(rows, points, 2, "lead, in each expert's mean lead", "", None)
     return drawn | {"experts": [{"name": e["name"], "languages": e["languages"], "main": e["main"]} for e in experts]}
 
 
 def _strips(rows: list[dict[str, Any]], points: dict[str, list], digits: int, title: str, label: str, expert: Any,
-            zero: bool) -> dict[str, Any]:
+            include: tuple[float, ...] = (0.0,)) -> dict[str, Any]:
     means = [e["mean"] for found in points.values() for _, e in found]
     spread = max(means) - min(means) or 1.0
     ends = [min(max(e[k], min(means) - spread), max(means) + spread) for found in points.values() for _, e in found
             for k in ("low", "high")
             if e[k] is not None]
-    scale = charts.Scale([*means, *ends], (0.0,) if zero else ())
+    scale = charts.Scale([*means, *ends], include)
     out = []
     for row in rows:
         found = points[row["language"]]

@@ -9,9 +9,10 @@ import numpy as np
 
 from metrics.cross_language import Cross
 from metrics.languages import known
-from metrics.robustness import METRICS, Row, Table, expert_validity, metric_label
+from metrics.robustness import METRICS, Row, Table, metric_label
 from metrics.stats import Estimate
 from metrics.strata import jackknife, stratum
+from metrics.validity import expert_validity
 from metrics.visemes import viseme_cells
 
 SCORE = "lse_c"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from report.plain import csv_text
+from report.sets import csv_rows as set_rows
+
 
 def gap_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of gap.csv: one per system, condition, language and metric that has a gap to real video."""
@@ -110,7 +112,7 @@ def bias_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 TABLES = {"gap": gap_rows, "matrix": matrix_rows, "robustness": spread_rows, "distance": distance_rows, "slopes": slope_rows,
-          "ranking": ranking_rows, "visemes": viseme_rows, "expert": bias_rows}
+          "ranking": ranking_rows, "visemes": viseme_rows, "expert": bias_rows, "sets": set_rows}
 
 
 def files(document: dict[str, Any]) -> dict[str, str]:

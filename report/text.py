@@ -7,7 +7,7 @@ from typing import Any
 MINUS = "\u2212"
 REASON_WORDS = {
     "too_few_speakers": "fewer than six speakers, so no interval",
-    "expert_not_valid_here": "the sync expert cannot tell real from shuffled sound here",
+    "expert_not_valid_here": "the sync expert does not tell real from shuffled sound here, or misses lags put in",
     "is_the_reference": "this is the real video itself",
     "other_words": "the real lips say something else",
     "no_mesh": "no face mesh was found",
@@ -23,6 +23,13 @@ REASON_WORDS = {
     "constant_series": "the mouth does not move",
     "no_truth": "no rendered truth",
     "no_scores": "no scores",
+    "not_scored": "the clips were not scored",
+    "no_weights": "the network's weights are not on this machine",
+    "too_few": "too few samples",
+    "one_sample": "one sample of every input",
+    "same_picture": "the pictures are those of its own sound",
+    "too_few_clips": "fewer than six clips, so lags have no say",
+    "no_lags": "no lags were put in",
     "not_measured": "not measured here",
     "too_few_languages": "fewer than four languages have a gap and a distance",
     "no_spread_of_distances": "all languages lie equally far away",
@@ -77,6 +84,12 @@ def p_text(p: float | None) -> str:
 def reason_text(reason: str | None) -> str:
     """A reason code in words; unknown codes are shown as they are."""
     return REASON_WORDS.get(reason or "", (reason or "").replace("_", " "))
+
+
+def sets_reason(row: dict[str, Any]) -> str:
+    """Why a figure of a set is null, in words, with what it would have taken."""
+    more = f": {row['n']} {row['unit']}, {row['n_needed']} needed" if row["reason"] == "too_few" else ""
+    return reason_text(row["reason"]) + more
 
 
 def listed(names: list[str]) -> str:

@@ -19,7 +19,6 @@ PACKAGES = ("av", "mediapipe", "numpy", "opencv-python", "pyarrow", "scipy", "to
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The report's content (report.document), written to data/aggregate/all, results/summary.json and results/plots."""
-    from core.weights import known_name
     from metrics.robustness import MixedProtocols
     from report import document as doc
     from report import tables
@@ -45,13 +44,14 @@ def main(instance: str, params: Params) -> dict[str, Any]:
                 margin=params.score.expert_valid_margin,
                 seed=params.report.seed,
                 resamples=params.report.bootstrap,
-                pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2",
+                pinned=doc.is_pinned(rows[0]["expert_sha256"]),
                 alpha=params.report.alpha,
                 gallery_per_language=params.report.gallery_per_language,
                 sounds=sounds(params),
                 bias_rows={name: read_rows(out_folder("bias", name), "scores") for name in params.score.ablation_experts},
                 experts={name: params.training_languages(entry) for name, entry in params.train.experts.items()},
                 expert=params.score.expert if isinstance(params.score.expert, str) else "the expert of this report",
+                sets=[{**row, "source": name} for name in score_names(params) for row in read_rows(out_folder("sets", name), "sets")],
             )
         document["funnel"] = funnel(all_stats(params))
     except (MixedProtocols, FunnelError) as error:
@@ -218,9 +218,9 @@ def versions() -> dict[str, Any]:
 
 def every_instance(params: Params) -> list[tuple[str, str]]:
     """(stage, instance) of everything that comes before: from params, since folders of languages long gone may lie about."""
-    data = [(stage, i.name) for stage in ("download", "segment", "track", "crop", "features") for i in params.instances()]
+    data = [(stage, i.name) for stage in ("download", "segment", "track", "inspect", "crop", "features") for i in params.instances()]
     train = [("train", name) for name in sorted((*params.train.experts, *params.train.systems))]
-    scores = [(stage, name) for stage in ("generate", "score") for name in score_names(params)]
+    scores = [(stage, name) for stage in ("generate", "score", "sets") for name in score_names(params)]
     return [*data, ("split", "all"), *train, *scores, *(("bias", name) for name in params.score.ablation_experts)]
 
 

@@ -48,8 +48,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
                       "threads": params.executor.codec_threads}
     return run_stage("bias", instance, work, "stages.bias:Mapper", config=config, tables=("scores",),
                      fingerprint=seal("bias", fixed, {"expert": expert["sha256"]}), n_shards=params.shards,
-                     workers=params.executor.workers,
-                     timeout_s=params.executor.timeout_s)
+                     executor=params.executor)
 
 
 class Mapper:
@@ -64,14 +63,15 @@ class Mapper:
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
         from stages.figures import SYNC, Take, Unscored, sync
-        from stages.judge import Reel, seen_frames
+        from core.reel import Reel
+        from stages.judge import seen_frames
 
         row, at = payload["row"], payload["track"]
         path, start, n = Path(at["media"]) / at["file"], at["start_frame"], row["n_frames"]
         samples = media.decode_flac(payload["audio"])[:n * SAMPLES_PER_FRAME]
         frames = Reel(lambda: media.read_frames(path, start=start, stop=start + n, threads=self._threads), n)
         take = Take(frames=frames, n_frames=n, samples=samples, face=load_track(at), finder=at["finder"],
-                    sync_frames=seen_frames(self._judge, path, start, n, self._threads))
+                    sync_frames=seen_frames(self._judge, path, start, n, self._threads), ask_lags=True)
         values: dict[str, Any] = dict.fromkeys(SYNC)
         why: list[dict[str, str]] = []
         try:

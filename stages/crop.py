@@ -17,6 +17,7 @@ from core.executor import Work, run_stage
 from core.params import Params
 from core.records import Reject, carry
 from core.shards import pack, read_rows
+from core.sound import kept_tracks
 from core.stage import out_folder, run_cli, seal
 from core.tracks import load_track
 
@@ -29,9 +30,11 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     fixed = {"views": views, "min_mesh_share": params.track.min_mesh_share, "jpeg_quality": params.crop.jpeg_quality}
     config = fixed | {"media": str(out_folder("download", instance) / "media"), "threads": params.executor.codec_threads}
     sha = {r["recording_id"]: r["sha256"] for r in read_rows(out_folder("download", instance), "recordings", ["recording_id", "sha256"])}
-    work = [Work(r["track_id"], digest_of([sha[r["recording_id"]], r]), r, r) for r in read_rows(out_folder("track", instance), "tracks")]
+    kept = kept_tracks(instance)
+    tracks = [r for r in read_rows(out_folder("track", instance), "tracks") if r["track_id"] in kept]
+    work = [Work(r["track_id"], digest_of([sha[r["recording_id"]], r]), r, r) for r in tracks]
     return run_stage("crop", instance, work, "stages.crop:Mapper", config=config, tables=("views",), fingerprint=seal("crop", fixed),
-                     n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s)
+                     n_shards=params.shards, executor=params.executor)
 
 
 class Mapper:
@@ -46,12 +49,14 @@ class Mapper:
     def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
         from core.views import view_transforms
+        from models.experts.finder import s3fd_boxes
 
         track = load_track(row)
+        boxes = {"syncnet": s3fd_boxes(track.boxes, row["finder"])}  # that view's scale is in S3FD's boxes
         if row["mesh_share"] < self._c["min_mesh_share"] and any(t.kind in MESHED for t in self._templates.values()):
             raise Reject("no_mesh", f"{row['track_id']}: the mesh fits in {row['mesh_share']:.0%} of the frames; "
                          f"the least share is {self._c['min_mesh_share']:.0%}")
-        moves = {name: view_transforms(t, track.boxes, track.landmarks) for name, t in self._templates.items()}
+        moves = {name: view_transforms(t, boxes.get(t.kind, track.boxes), track.landmarks) for name, t in self._templates.items()}
         frames: dict[str, list[bytes]] = {name: [] for name in moves}
         source = media.read_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
                                    stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])

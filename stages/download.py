@@ -62,12 +62,13 @@ def main(instance: str, params: Params) -> dict[str, Any]:
              "instance": instance, "run": uuid.uuid4().hex}
     # An item at an address may wait for another that has the same source, and then for its own turn.
     limit_s = params.executor.timeout_s + (2 * bounds.timeout_s if remote else 0)
+    patient = params.executor.model_copy(update={"timeout_s": limit_s})
     out = out_folder("download", instance)
     can_be_lost = bool(remote or out_by_name)
     if can_be_lost:
         ledger.remember(out, instance)
     stats = run_stage("download", instance, work, "stages.download:Mapper", config=given, tables=("recordings", "truth"),
-                      fingerprint=mark, n_shards=params.shards, workers=params.executor.workers, timeout_s=limit_s,
+                      fingerprint=mark, n_shards=params.shards, executor=patient,
                       rejected=rejected, files="recordings")
     for stone in ledger.bury(out, instance) if can_be_lost else []:
         print(f"download {instance}: {stone['item_id']} was in the last version and is {stone['reason']}: {stone['detail']}",
@@ -129,11 +130,21 @@ class Mapper:
         row = {"recording_id": item.id, "corpus": self._corpus["name"], "language": self._language, "speaker": item.speaker,
                "cluster": cluster_of(item.speaker, item.video or item.id), "kind": item.kind, "file": fetched.path.name,
                "source": item.source.at if item.source else "",
-               "bytes": fetched.path.stat().st_size, "sha256": digest_file(fetched.path),
+               "bytes": fetched.path.stat().st_size, "sha256": digest_file(fetched.path), "n_frames": _length(fetched.path),
                "extra": json.dumps(item.facts() | ({"fetched": fetched.facts} if fetched.facts else {}), sort_keys=True,
                                    ensure_ascii=False)}
         truth = [truth_row(item.id, self._language, fetched.truth)] if fetched.truth else []
         return {"recordings": [row], "truth": truth}
+
+
+def _length(path: Path) -> int | None:
+    """Frames at 25 fps, nothing decoded; None where that cannot be told: the next stage says why."""
+    from core import media
+
+    try:
+        return media.rough_length(path)
+    except Reject:
+        return None
 
 
 def truth_row(recording_id: str, language: str, truth: dict[str, Any]) -> dict[str, Any]:

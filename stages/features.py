@@ -16,22 +16,22 @@ from core.executor import Work, run_stage
 from core.params import Params
 from core.records import carry
 from core.shards import pack, read_rows
+from core.sound import clip_sounds, kept_tracks
 from core.stage import out_folder, run_cli, seal
 
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished feature extraction."""
-    sound = {r["clip_id"]: r for r in read_rows(out_folder("segment", instance), "clips", ["clip_id", "n_samples", "audio"])}
+    sound, kept = clip_sounds(instance), kept_tracks(instance)
     tracks = read_rows(out_folder("track", instance), "tracks",
                        ["track_id", "clip_id", "corpus", "language", "speaker", "cluster", "n_frames"])
     work = []
-    for row in tracks:
+    for row in [t for t in tracks if t["track_id"] in kept]:
         clip = sound[row["clip_id"]]
         work.append(Work(row["track_id"], digest_of([row, clip["audio"]]), row | clip, row))
     fixed = params.features.model_dump()
     return run_stage("features", instance, work, "stages.features:Mapper", config=fixed, tables=("features",),
-                     fingerprint=seal("features", fixed), n_shards=params.shards, workers=params.executor.workers,
-                     timeout_s=params.executor.timeout_s)
+                     fingerprint=seal("features", fixed), n_shards=params.shards, executor=params.executor)
 
 
 class Mapper:

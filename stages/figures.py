@@ -49,7 +49,8 @@ class Take:
     sync_frames: what the sync expert sees instead of `frames` (JPEG). no_sync: why it must not be asked. source: the real frames
     of the same moments and words; None with `no_source`. truth: the opening that was rendered, (n,); None with `no_truth`.
     sounds: {viseme, start_s, end_s} as the corpus knows them, in the recording's time, whose frame `first_frame` is the first
-    here. points: landmarks of the shown face where they are known already, or the reason why there are none.
+    here. points: landmarks of the shown face where they are known already, or the reason why there are none. ask_lags: also put lags
+    into it on purpose, as for real video. embedded: (video, audio) of the sync expert, once it was asked.
     """
 
     frames: Iterable[np.ndarray]
@@ -68,13 +69,16 @@ class Take:
     points: np.ndarray | str | None = None
     no_track: str = "no_face"
     no_sound: str = "no_audio"
+    ask_lags: bool = False
+    embedded: tuple[np.ndarray, np.ndarray] | None = None
 
 
 # ---- synchrony
 # --------------------------------------------------------------------------------------------------------------------
 def sync(judge: Judge, take: Take) -> dict[str, Any]:
-    """LSE and offset, on the view that the protocol names."""
+    """LSE and offset, on the view that the protocol names; for real video also the offsets found when lags are put in."""
     from core.audio import loudness_db
+    from metrics.lags import injected_offsets
     from metrics.sync import lse
     from models.experts.syncnet import embed_clip
 
@@ -87,13 +91,16 @@ def sync(judge: Judge, take: Take) -> dict[str, Any]:
         raise Unscored(take.no_sync)
     if loudness_db(samples) <= SILENT_DB:
         raise Unscored("silent_sound")
+    vshift = judge.config["vshift"]
     try:
-        found = lse(*embed_clip(judge.expert, judge.crops(take), samples), vshift=judge.config["vshift"], padded=judge.protocol.padded,
-                    min_windows=max(judge.config["min_windows"], judge.config["vshift"] + 1))
+        embedded = embed_clip(judge.expert, judge.crops(take), samples)
+        found = lse(*embedded, vshift=vshift, padded=judge.protocol.padded, min_windows=max(judge.config["min_windows"], vshift + 1))
     except Reject as reject:
         raise Unscored(reject.reason) from None
+    take.embedded = embedded
+    lags = {"lag_offsets": injected_offsets(*embedded, vshift)} if take.ask_lags else {}
     return {"lse_d": found.lse_d, "lse_c": found.lse_c, "offset_frames": int(found.offset_frames), "n_windows": found.n_windows,
-            "mean_dist": [float(m) for m in found.mean_dist]}
+            "mean_dist": [float(m) for m in found.mean_dist], **lags}
 
 
 def energy(judge: Judge, take: Take) -> dict[str, Any]:
@@ -282,6 +289,12 @@ def _boxes(take: Take, region: str) -> np.ndarray | Null:
 def _pairs(take: Take, boxes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for real, shown, (x0, y0, x1, y1) in zip(take.source, take.frames, boxes.tolist(), strict=False):
         yield real[y0:y1, x0:x1], shown[y0:y1, x0:x1]
+
+
+def face_pairs(take: Take) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(real face, shown face) frame by frame, the same pixels of both. Unscored without a track."""
+    _face(take)
+    return _pairs(take, _boxes(take, "face"))
 
 
 def known_points(track: Track, n: int) -> np.ndarray | str:

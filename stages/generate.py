@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ import numpy as np
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params, suggest
-from core.records import Reject, carry
+from core.records import carry
+from core.reel import Reel
 from core.shards import read_json, read_rows, unpack
+from core.sound import clip_sounds
 from core.stage import UserError, out_folder, run_cli, seal
 from core.timing import n_samples_for_frames
 
@@ -57,7 +61,7 @@ def main(name: str, params: Params) -> dict[str, Any]:
     config = fixed | {"downloads": str(Path("data") / "download"), "model": str(out_folder("train", name))}
     return run_stage("generate", name, work, "stages.generate:Mapper", config=config, tables=("generated",),
                      fingerprint=seal("generate", fixed, weights={} if card is None else {name: card["sha256"]}, extra=extra),
-                     n_shards=params.shards, workers=params.executor.workers, timeout_s=params.executor.timeout_s,
+                     n_shards=params.shards, executor=params.executor,
                      rejected=beyond)
 
 
@@ -74,7 +78,8 @@ def test_tracks(params: Params, splits: tuple[str, ...] = ("test",)) -> tuple[li
     At most generate.clips_per_speaker of each speaker and language; which ones is decided by a hash, not by their order.
     """
     of = {r["track_id"]: r for r in read_rows(out_folder("split", "all"), "splits") if r["split"] in splits}
-    rows = [row | {"fold": of[row["track_id"]]["fold"]} for i in params.instances()
+    # The cluster is the split's: it may know speakers apart that the index does not.
+    rows = [row | {k: of[row["track_id"]][k] for k in ("fold", "cluster")} for i in params.instances()
             for row in read_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS) if row["track_id"] in of]
     by_speaker: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda r: _lot(params.generate.seed, "clip", r["track_id"])):
@@ -120,7 +125,7 @@ def _sound(params: Params, tracks: list[dict[str, Any]], feature: str | None) ->
     clip_of = {t["track_id"]: (t["corpus"], t["language"], t["clip_id"]) for t in tracks}
     flac, features = {}, {}
     for i in params.instances():
-        for row in read_rows(out_folder("segment", i.name), "clips", ["clip_id", "audio"]):
+        for row in clip_sounds(i.name).values():
             flac[i.corpus, i.language, row["clip_id"]] = row["audio"]
         if feature is not None:
             for row in read_rows(out_folder("features", i.name), "features", ["track_id", feature]):
@@ -151,27 +156,27 @@ class Mapper:
         from core import media
 
         track = payload["track"]
-        frames = list(media.read_frames(Path(self._c["downloads"]) / payload["instance"] / "media" / track["file"],
-                                        start=track["start_frame"], stop=track["start_frame"] + track["n_frames"],
-                                        threads=self._c["threads"]))
-        if len(frames) != track["n_frames"]:
-            raise Reject("no_frames", f"{track['track_id']}: {len(frames)} of {track['n_frames']} frames could be read; "
-                         "run the track stage again")
+        path = Path(self._c["downloads"]) / payload["instance"] / "media" / track["file"]
+        frames = Reel(lambda: media.read_frames(path, start=track["start_frame"], stop=track["start_frame"] + track["n_frames"],
+                                                threads=self._c["threads"]), track["n_frames"], track["track_id"])
         make = self._controls if self._c["name"] == CONTROLS else self._made
         return {"generated": make(track, payload["sounds"], frames)}
 
-    def _controls(self, track: dict[str, Any], sounds: dict[str, Any], frames: list[np.ndarray]) -> list[dict[str, Any]]:
+    def _controls(self, track: dict[str, Any], sounds: dict[str, Any], frames: Reel) -> list[dict[str, Any]]:
         # A corpus may bring videos that some other system made: they are scored as they are, beside the real ones.
         shown = "given" if track["kind"] == "generated" else "real"
         rows = [self._row(track, shown, "self", sounds["self"])]
         if "shuffled" in sounds:
             rows.append(self._row(track, shown, "shuffled", sounds["shuffled"]))
+        first = None
+        for frame in frames:  # all of them: a clip that cannot be read is no control
+            first = frame if first is None else first
         if shown == "real" and "still" in self._c["wanted"]:
-            video = self._encode([frames[0]] * len(frames), sounds["self"])
+            video = self._encode((first for _ in range(track["n_frames"])), track["n_frames"], sounds["self"])
             rows.append(self._row(track, "still", "self", sounds["self"], video=video))
         return rows
 
-    def _made(self, track: dict[str, Any], sounds: dict[str, Any], frames: list[np.ndarray]) -> list[dict[str, Any]]:
+    def _made(self, track: dict[str, Any], sounds: dict[str, Any], frames: Reel) -> list[dict[str, Any]]:
         from core.tracks import load_track
         from core.views import view_transforms
 
@@ -182,15 +187,16 @@ class Mapper:
             sound = sounds[condition]
             n_frames = min(track["n_frames"], sound["n_frames"])
             for sample in range(self._c["samples"] if self._system.spec.sampled else 1):
-                video = self._encode(self.generate(frames[:n_frames], moves, sound, frames, sample), sound)
+                video = self._encode(self.generate(frames, n_frames, moves, sound, sample), n_frames, sound)
                 rows.append(self._row(track, self._c["name"], condition, sound, sample=sample, video=video))
                 if condition == "self" and "shuffled" in sounds:
                     rows.append(self._row(track, self._c["name"], "shuffled", sounds["shuffled"], sample=sample,
                                           video_of=rows[-1]["generated_id"]))
         return rows
 
-    def generate(self, targets: list[np.ndarray], moves: np.ndarray, sound: dict[str, Any], every: list[np.ndarray], sample: int):
-        """Whole source frames with the generated face pasted in. Stills come from fixed places of the whole clip (spread_stills).
+    def generate(self, frames: Any, n_frames: int, moves: np.ndarray, sound: dict[str, Any], sample: int) -> Iterator[np.ndarray]:
+        """The first `n_frames` whole source frames with the generated face pasted in. `frames` are those of the whole clip, gone through
+        twice; stills come from fixed places in them (spread_stills).
 
         The stills show the speaker's true mouth at other moments, and the same ones serve all frames and all conditions, so they
         cannot tell the system which mouth belongs to a frame.
@@ -199,28 +205,29 @@ class Mapper:
         from models.systems.base import Inputs
         from models.windows import FEATURE_COLUMNS, cut_windows, spread_stills
 
-        spec, n_frames = self._system.spec, len(targets)
-        cut = lambda f: self._template.cut(every[f], moves[f])  # noqa: E731
+        spec = self._system.spec
         audio = None
         if spec.feature is not None:
             audio = unpack(sound["feature"], np.float32, (-1, FEATURE_COLUMNS[spec.feature]))
             audio = audio if spec.window is None else cut_windows(audio, spec.window, np.arange(n_frames))
-        shown = {"stills": spread_stills(len(every), spec.n_stills), "first": [0]}.get(spec.image)
-        views = np.stack([cut(f) for f in range(n_frames)]) if spec.image == "source" or "video" in spec.drive else None
-        stills = None if shown is None else np.stack([cut(int(f)) for f in shown])
+        shown = {"stills": spread_stills(len(frames), spec.n_stills), "first": [0]}.get(spec.image)
+        driven = range(n_frames) if spec.image == "source" or "video" in spec.drive else range(0)
+        wanted = {*driven, *map(int, () if shown is None else shown)}
+        cut = {f: self._template.cut(frame, moves[f]) for f, frame in enumerate(frames) if f in wanted}
+        views = np.stack([cut[f] for f in driven]) if driven else None
+        stills = None if shown is None else np.stack([cut[int(f)] for f in shown])
         made = self._system.generate(Inputs(n_frames, audio=audio, stills=stills, source=views, driver=views,
                                             seed=self._c["seed"] + sample))
         top, left = self._system.margin
         shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)  # view pixels to pixels of the generated face
-        for f, (frame, face) in enumerate(zip(targets, made, strict=True)):
+        for f, (frame, face) in enumerate(zip(islice(frames, n_frames), made, strict=True)):
             move = (shift @ np.vstack([moves[f], [0, 0, 1]]))[:2]
             yield paste(frame, face, move, mask="feather", feather_px=self._c["feather_px"])
 
-    def _encode(self, frames: Any, sound: dict[str, Any]) -> bytes:
+    def _encode(self, frames: Iterable[np.ndarray], n_frames: int, sound: dict[str, Any]) -> bytes:
         from core import media
 
-        frames = list(frames)
-        samples = media.decode_flac(sound["audio"])[:n_samples_for_frames(len(frames))]
+        samples = media.decode_flac(sound["audio"])[:n_samples_for_frames(n_frames)]
         return media.encode_video(frames, crf=self._c["crf"], audio=samples)
 
     def _row(self, track: dict[str, Any], system: str, condition: str, sound: dict[str, Any], *, sample: int = 0,

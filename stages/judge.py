@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.reel import Reel
 from stages.figures import FIGURES, METRICS, Null, Take, Unscored
 
 TRACK_JPEG_QUALITY = 2  # of the frames in which the published pipeline finds faces
@@ -64,7 +65,8 @@ class Judge:
         return None if path is None else open_recognizer(Path(path))
 
     def __call__(self, take: Take) -> dict[str, Any]:
-        """The judged columns of a score row: all of METRICS, protocol, expert, finder, loudness_db and null_reasons."""
+        """The judged columns of a score row: all of METRICS, lag_offsets where they were asked for, protocol, expert,
+        finder, loudness_db and null_reasons."""
         from core import audio
 
         values: dict[str, Any] = dict.fromkeys(METRICS)
@@ -86,9 +88,10 @@ class Judge:
     def describe(self, finder: str | None) -> str:
         """The protocol string of rows whose boxes come from `finder` (`kind:sha256`)."""
         from metrics.protocols import describe
+        from models.experts.finder import s3fd_box
 
         height, width = self.template.shape
-        scale, shift = _s3fd(finder) if self.template.kind == "syncnet" else (1.0, 0.0)
+        scale, shift = s3fd_box(finder) if self.template.kind == "syncnet" else (1.0, 0.0)
         return describe(self.protocol, view=self.template.kind, height=height, width=width, vshift=self.config["vshift"],
                         min_windows=self.config["min_windows"], finder=finder, box_scale=scale, box_shift=shift, sound=self.config["sound"])
 
@@ -98,6 +101,7 @@ class Judge:
 
         from core.media import jpeg_roundtrip_mjpeg
         from core.views import view_transforms
+        from models.experts.finder import s3fd_boxes
 
         frames = take.frames if take.sync_frames is None else take.sync_frames
         height, width = self.template.shape
@@ -113,35 +117,6 @@ class Judge:
         return np.stack(list(jpeg_roundtrip_mjpeg(cut) if self.protocol.jpeg else cut))
 
 
-class Reel:
-    """Frames of a video that can be gone through again: kept where they are few, decoded anew where they are many."""
-
-    KEPT_BYTES = 1_000_000_000
-
-    def __init__(self, decode: Callable[[], Iterator[np.ndarray]], n_frames: int):
-        self._decode, self._n = decode, n_frames
-        self._kept: list[np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        if self._kept is not None:
-            return iter(self._kept)
-        return self._first()
-
-    def _first(self) -> Iterator[np.ndarray]:
-        kept: list[np.ndarray] = []
-        for k, frame in enumerate(self._decode()):
-            if k == self._n:
-                break
-            if frame.nbytes * self._n <= self.KEPT_BYTES:
-                kept.append(frame)
-            yield frame
-        if len(kept) == self._n:
-            self._kept = kept
-
-
 def seen_frames(judge: Judge, source: Any, start: int, n: int, threads: int = 1) -> Iterable[np.ndarray] | None:
     """The sync_frames of a Take from a video: JPEG as its protocol has them; None where it looks at the decoded frames."""
     from core import media
@@ -155,6 +130,7 @@ def seen_frames(judge: Judge, source: Any, start: int, n: int, threads: int = 1)
 def sources(params: Any) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
     """(track id -> its row with `media`, the folder of its file, and that file's sha256; clip id -> its sound) of all corpora."""
     from core.shards import read_rows
+    from core.sound import clip_sounds
     from core.stage import out_folder
 
     tracks, clips = {}, {}
@@ -163,7 +139,7 @@ def sources(params: Any) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
         sha = {r["recording_id"]: r["sha256"] for r in read_rows(folder, "recordings", ["recording_id", "sha256"])}
         tracks |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]}
                    for r in read_rows(out_folder("track", who.name), "tracks")}
-        clips |= {r["clip_id"]: r["audio"] for r in read_rows(out_folder("segment", who.name), "clips", ["clip_id", "audio"])}
+        clips |= {clip_id: r["audio"] for clip_id, r in clip_sounds(who.name).items()}
     return tracks, clips
 
 
@@ -195,17 +171,3 @@ def networks() -> tuple[dict[str, str | None], dict[str, str]]:
         else:
             config[key], marks[key] = str(found.path), found.sha256
     return config, marks
-
-
-def _s3fd(finder: str | None) -> tuple[float, float]:
-    from models.experts.finder import S3FD_BOX
-
-    return S3FD_BOX.get((finder or "").partition(":")[0], (1.0, 0.0))
-
-
-def s3fd_boxes(boxes: np.ndarray, finder: str | None) -> np.ndarray:
-    """Boxes (T, 4) of a finder (`kind:sha256`) as S3FD would have drawn them, by models.experts.finder.S3FD_BOX."""
-    scale, shift = _s3fd(finder)
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
-    centre = centre + np.stack([np.zeros(len(boxes)), shift * (boxes[:, 2:] - boxes[:, :2]).max(1)], axis=1)
-    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)

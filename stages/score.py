@@ -1,4 +1,5 @@
-"""Scores generated video and controls: synchrony, picture similarity and lip landmarks, one row per generated row.
+"""Scores generated video and controls: synchrony, picture similarity and lip landmarks, one row per generated row; and beside it
+what the figures of sets (stages.sets) need of that row.
 
 INSTANCE is one of params.train.systems, or `controls`. Views are cut from whole source frames, with the crop of the real track, for
 real and generated video alike. A metric that cannot be computed is null, with its reason.
@@ -21,13 +22,17 @@ from core.stage import UserError, out_folder, run_cli, seal
 from core.timing import SAMPLES_PER_FRAME
 from core.tracks import load_track
 
-MESHES = {"mediapipe": "face_landmarker", "opencv": "mesh"}
-
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished scoring."""
-    from core.choose import choose
+    work, config, mark = prepare(instance, params)
+    return run_stage("score", instance, work, "stages.score:Mapper", config=config, tables=("scores", "embeddings"), fingerprint=mark,
+                     n_shards=params.shards, executor=params.executor)
 
+
+def prepare(instance: str, params: Params) -> tuple[list[Work], dict[str, Any], dict[str, Any]]:
+    """(the items, the mapper's config, the fingerprint) of one scoring."""
+    from core.choose import MESHES, choose
     from metrics.protocols import protocol
     from stages.judge import networks, sources
 
@@ -43,20 +48,20 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     truth = {r["recording_id"]: (r["gap"], r["phonemes"]) for who in params.instances()
              for r in read_rows(out_folder("download", who.name), "truth", ["recording_id", "gap", "phonemes"])}
     videos = {r["generated_id"]: r["video"] for r in generated}
+    sampled = {r["track_id"] for r in generated if r["sample"]}  # what figures of sets need of these is kept
     work = []
     for row in generated:
         track = tracks[row["track_id"]]
         gap, phonemes = truth.get(track["recording_id"], (None, None))
         payload = {"row": {k: v for k, v in row.items() if k != "video"}, "track": track, "audio": clips[row["audio_clip_id"]],
-                   "video": videos[row["video_of"] or row["generated_id"]], "gap": gap, "phonemes": phonemes}
+                   "video": videos[row["video_of"] or row["generated_id"]], "gap": gap, "phonemes": phonemes,
+                   "sampled": row["track_id"] in sampled}
         work.append(Work(row["generated_id"], digest_of(payload), payload, row))
     mark = {"expert": expert["sha256"], "landmarker": f"{mesh}:{mesh_file.sha256}", **net_marks}
     fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin", "ablation_experts"}),
              "view": params.crop.views[expert["view"]].model_dump(), "smooth_frames": params.track.smooth_frames}
     config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip", "threads": params.executor.codec_threads}
-    return run_stage("score", instance, work, "stages.score:Mapper", config=config, tables=("scores",),
-                     fingerprint=seal("score", fixed, mark), n_shards=params.shards, workers=params.executor.workers,
-                     timeout_s=params.executor.timeout_s)
+    return work, config, seal("score", fixed, mark)
 
 
 def find_expert(params: Params) -> dict[str, Any]:
@@ -84,8 +89,10 @@ class Mapper:
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
+        from core.reel import Reel
         from stages.figures import Take, known_points
         from stages.judge import seen_frames
+        from stages.set_figures import remains
 
         row, at = payload["row"], payload["track"]
         track, n = load_track(at), row["n_frames"]
@@ -93,20 +100,19 @@ class Mapper:
         real = Path(at["media"]) / at["file"], at["start_frame"]
         shown, first = (payload["video"], 0) if generated else real
 
-        def whole(video: Any, start: int) -> list[np.ndarray]:
-            frames = list(media.read_frames(video, start=start, stop=start + n, threads=self._threads))
-            if len(frames) < n:
-                raise Reject("decode_error", f"{row['generated_id']}: {len(frames)} frames, {n} expected")
-            return frames
+        def whole(video: Any, start: int) -> Reel:
+            return Reel(lambda: media.read_frames(video, start=start, stop=start + n, threads=self._threads), n, row["generated_id"])
 
         take = Take(frames=whole(shown, first), n_frames=n, samples=media.decode_flac(payload["audio"])[:n * SAMPLES_PER_FRAME], face=track,
                     finder=at["finder"], sync_frames=seen_frames(self._judge, shown, first, n, self._threads),
                     source=whole(*real) if generated and same_words else None,
                     # A real clip that says something else is no reference: only the same words may be compared.
                     no_source="is_the_reference" if not generated else "other_words",
-                    points=None if generated else known_points(track, n), sounds=payload["phonemes"], first_frame=at["start_frame"])
+                    points=None if generated else known_points(track, n), sounds=payload["phonemes"], first_frame=at["start_frame"],
+                    ask_lags=row["system"] == "real")
         take.truth, take.no_truth = _truth(payload["gap"], at["start_frame"], n, same_words)
-        return {"scores": [carry(row, "scores") | self._judge(take)]}
+        scored = carry(row, "scores") | self._judge(take)
+        return {"scores": [scored], "embeddings": [remains(scored, take, lips=payload["sampled"])]}
 
 
 def _truth(gap: bytes | None, start_frame: int, n: int, same_words: bool) -> tuple[np.ndarray | None, str]:

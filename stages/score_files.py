@@ -7,6 +7,7 @@ at least one row: what cannot be scored is null, with the reason.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from core.params import Params, Score
+from core.params import Params, Score, Sets
 from core.params import Track as TrackParams
 from core.records import Reject, cluster_of, columns
 from core.stage import UserError
@@ -83,13 +84,15 @@ class Scorer:
     """Opens the models once and scores entries one by one."""
 
     def __init__(self, protocol: str = "syncnet-v2-direct", expert: Path | None = None, params: Params | None = None, fetch: bool = True):
-        from core.choose import choose
+        from core.choose import FINDERS, MESHES, choose
         from core.weights import WeightsMissing, find
         from stages.judge import Judge, networks, read_expert
-        from stages.track import FINDERS, KEEP_SCORE, MESHES
+        from stages.set_figures import Networks, find_networks
+        from stages.track import KEEP_SCORE
 
         self.notes: list[str] = []
         self.made: dict[str, tuple[Entry, int]] = {}  # generated_id -> what was scored, and its first frame
+        self.members: list[Any] = []  # what figures of sets need, of the rows whose entry asked for them
         settings = params.track if params else TrackParams()
         if expert is None:
             try:
@@ -115,18 +118,40 @@ class Scorer:
         self.judge = Judge({"protocol": protocol, "vshift": scoring.vshift, "min_windows": scoring.min_windows,
                             "view": view_of(known, params), "expert": known, "mesh": mesh and (mesh, str(mesh_file.path)),
                             "smooth_frames": settings.smooth_frames, "sound": "file", **networks()[0]})
+        sets = params.sets if params else Sets()
+        found, marks = find_networks(None if sets.i3d is None else Path(sets.i3d.weights))
+        self.set_networks, self.recall = Networks({**found, "every": sets.every}, marks), sets.recall
         self.film, self.sound = lru_cache(maxsize=64)(self._film), lru_cache(maxsize=64)(self._sound)
 
-    def rows(self, entry: Entry) -> list[dict[str, Any]]:
-        """The score rows of one video: one per face, one without where none is found or the file cannot be read."""
+    def rows(self, entry: Entry, sets: bool = False) -> list[dict[str, Any]]:
+        """The score rows of one video: one per face, one without where none is found or the file cannot be read. sets: also keep what
+        figures of sets need, for `set_rows`."""
         out = []
         try:
             for k, (take, start) in enumerate(self.takes(entry)):
                 out.append(self._row(entry, k, take))
                 self.made[out[-1]["generated_id"]] = entry, start
+                if sets:
+                    self._keep(entry, out[-1], take)
         except Reject as reject:
             out.append(self._row(entry, len(out), None, reject.reason))
         return out
+
+    def _keep(self, entry: Entry, row: dict[str, Any], take: Any) -> None:
+        from stages.set_figures import PICTURES, Member, pictures, remains
+
+        shared = entry.condition == "shuffled"  # the picture is that of another row
+        seen = dict.fromkeys(PICTURES, "same_picture") if shared or entry.sample else pictures(self.set_networks, take)
+        self.members.append(Member(row, remains(row, take, lips=True), seen))
+
+    def set_rows(self) -> list[dict[str, Any]]:
+        """The figures of sets (table `sets`) of all rows that were kept for them."""
+        from stages.set_figures import set_rows, sets_in
+
+        of = {m.row["generated_id"]: m for m in self.members}
+        expert = (self.judge.config["expert"] or {}).get("name")
+        return [row for key, rows in sets_in([m.row for m in self.members], {}).items()
+                for row in set_rows(key, [of[r["generated_id"]] for r in rows], self.set_networks, expert, self.recall)]
 
     def takes(self, entry: Entry) -> Iterator[tuple[Any, int]]:
         """(Take, its first frame in the video) of every face of one video; one without a face where none is found. Reject where the
@@ -144,7 +169,8 @@ class Scorer:
     def _take(self, entry: Entry, shown: Film, base: Film, sound: Sound, face: Seen | None, start: int, n: int) -> Any:
         from core import media
         from stages.figures import Take, known_points
-        from stages.judge import Reel, seen_frames
+        from core.reel import Reel
+        from stages.judge import seen_frames
 
         track = None if face is None else face.track
         if track is not None and shown.size != base.size:
@@ -163,7 +189,7 @@ class Scorer:
                     no_track=base.no_track, sync_frames=seen_frames(self.judge, shown.path, start, n),
                     no_sync=shown.no_sync or sound.no_sync or (face.no_sync if face else None),
                     source=None if no_source else reel(base.path), no_source=no_source,
-                    points=known_points(track, n) if own and track is not None else None)
+                    points=known_points(track, n) if own and track is not None else None, ask_lags=entry.system == REAL)
 
     def _row(self, entry: Entry, k: int, take: Any, reason: str = "") -> dict[str, Any]:
         from stages.figures import METRICS
@@ -176,7 +202,7 @@ class Scorer:
             "cluster": cluster_of(entry.speaker, clip), "kind": REAL if entry.system == REAL else "generated", "system": entry.system,
             "training": None, "training_languages": list(entry.training_languages), "condition": entry.condition,
             "audio_clip_id": entry.audio_name or clip, "audio_language": entry.audio_language or entry.language, "n_frames": take.n_frames if take else 0,
-            "sample": entry.sample}
+            "sample": entry.sample, "path": entry.generated.as_posix()}
         if take is not None:
             return row | self.judge(take)
         expert = self.judge.config["expert"] or {}
@@ -310,11 +336,17 @@ def json_text(rows: list[dict[str, Any]]) -> str:
     return json.dumps(rows, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def beside(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """The rows with every `path` as it is called from a folder, so that both can be moved together."""
+    return [r if r["path"] is None else r | {"path": Path(os.path.relpath(r["path"], folder)).as_posix()} for r in rows]
+
+
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """The rows as .json, .csv (lists as JSON) or .parquet, whole or not at all."""
+    """The rows as .json, .csv (lists as JSON) or .parquet, whole or not at all; `path` is written relative to that file."""
     from core.shards import write_bytes, write_table
     from report.plain import csv_text
 
+    rows = beside(rows, path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         write_table(path, rows, "scores")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +14,9 @@ from core.stage import UserError
 from core.timing import SAMPLES_PER_FRAME
 
 
-def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: float) -> dict[str, Any]:
-    """The report's document (report.document) of score rows alone: without planted languages, training and splits. UserError for rows
-    of more than one protocol."""
-    from core.weights import known_name
+def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: float, sets: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The report's document (report.document) of score rows and figures of sets alone: without planted languages, training and splits.
+    UserError for rows of more than one protocol."""
     from metrics.robustness import MixedProtocols
     from report import document as doc
     from report.funnel import funnel
@@ -26,8 +24,8 @@ def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: fl
 
     try:
         document = doc.scores_document(rows, twins={}, margin=margin, seed=settings.seed, resamples=settings.bootstrap,
-                                       pinned=known_name(rows[0]["expert_sha256"] or "") == "syncnet_v2", alpha=settings.alpha,
-                                       gallery_per_language=settings.gallery_per_language)
+                                       pinned=doc.is_pinned(rows[0]["expert_sha256"]), alpha=settings.alpha,
+                                       gallery_per_language=settings.gallery_per_language, sets=sets)
     except MixedProtocols as error:
         raise UserError(str(error)) from None
     cells: dict[str, dict[str, Any]] = {}
@@ -73,19 +71,21 @@ class FileShelf:
 
 
 def write_report(rows: list[dict[str, Any]], made: dict[str, tuple[Any, int]], folder: Path, settings: Report | None = None,
-                 margin: float = 0.0) -> Path:
-    """Writes folder/index.html with all it needs, report.json, summary.json and scores.json beside it; the page's path."""
+                 margin: float = 0.0, sets: Sequence[dict[str, Any]] = ()) -> Path:
+    """Writes folder/index.html with all it needs, report.json, summary.json and scores.json beside it; the page's path. sets: rows of
+    figures of sets."""
     from core.shards import write_bytes, write_json
     from report import document as doc
     from report.plain import plain
     from stages.report import write_page
+    from stages.score_files import beside, json_text
 
     if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UserError(f"{folder}: not empty, and no report of ours, which would be replaced; name another folder with --report")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    document = report_document([r for r in rows if r["n_frames"]], settings or Report(), margin)
+    document = report_document([r for r in rows if r["n_frames"]], settings or Report(), margin, sets)
     write_page(document, folder, FileShelf(made))
     write_json(folder / "report.json", document)
     write_json(folder / "summary.json", plain(doc.summary(document)))
-    write_bytes(folder / "scores.json", (json.dumps(rows, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(folder / "scores.json", json_text(beside(rows, folder)).encode())
     return folder / "index.html"

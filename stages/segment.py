@@ -1,7 +1,7 @@
 """Cuts recordings into clips: one shot, 2 to 10 s around speech, on decoded frames of a constant 25 fps.
 
 INSTANCE is a corpus and a language, such as synthetic-en. A recording that is one shot of that length stays whole. No pixel is
-stored: a clip is a stretch of its recording, and its sound, lossless.
+stored: a clip is a stretch of its recording, its sound, lossless, and the fingerprints by which copies of it are found.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params
 from core.records import Reject, carry
-from core.shards import read_rows
+from core.shards import pack, read_rows
 from core.stage import out_folder, run_cli, seal
 from core.timing import FPS, SAMPLES_PER_FRAME
 
@@ -34,7 +34,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     work = [Work(r["recording_id"], digest_of(r), r, r) for r in read_rows(source, "recordings")]  # all of r: its identity goes on into the clips
     return run_stage("segment", instance, work, "stages.segment:Mapper", config=config, tables=("clips",),
                      fingerprint=seal("segment", params.segment.model_dump(), weights), n_shards=params.shards,
-                     workers=params.executor.workers, timeout_s=params.executor.timeout_s)
+                     executor=params.executor)
 
 
 class Mapper:
@@ -48,10 +48,13 @@ class Mapper:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import audio, media
+        from metrics import prints
 
         path = Path(self._c["media"]) / row["file"]
         samples = media.read_audio(path)
-        n_frames, shots, size = find_shots(media.read_small_frames(path, SHOT_SIDE, threads=self._c["threads"]), self._c["shot_threshold"])
+        thumbs: list[Any] = []
+        small = media.read_small_frames(path, SHOT_SIDE, threads=self._c["threads"])
+        n_frames, shots, size = find_shots(_seen(small, thumbs), self._c["shot_threshold"])
         if n_frames < self._c["min_s"] * FPS:
             raise Reject("too_short", f"{row['source'] or row['file']}: {n_frames} frames, {n_frames / FPS:.2f} s; "
                          f"the minimum is {self._c['min_s']:g} s")
@@ -68,8 +71,18 @@ class Mapper:
                 "clip_id": f"{row['recording_id']}-c{k}", "start_frame": start, "n_frames": stop - start, "n_samples": len(sound),
                 "width": size[0], "height": size[1], "speech": [{"start_s": a, "end_s": b} for a, b in inside],
                 "speech_s": float(sum(b - a for a, b in inside)), "loudness_db": audio.loudness_db(sound),
-                "audio": media.encode_flac(sound)})
+                "audio": media.encode_flac(sound), "picture_print": pack(prints.picture_print(thumbs[start:stop])),
+                "sound_print": pack(prints.sound_print(sound))})
         return {"clips": clips}
+
+
+def _seen(frames, thumbs: list[Any]):
+    """The same frames, of which every tiny picture is kept: for fingerprints, without decoding twice."""
+    from metrics.prints import thumb
+
+    for small, size in frames:
+        thumbs.append(thumb(small))
+        yield small, size
 
 
 def find_shots(frames, threshold: float) -> tuple[int, list[int], tuple[int, int]]:

@@ -1,11 +1,13 @@
 """Finds faces and follows them: a box and 468 landmarks per frame and face, for every clip of one corpus and language.
 
 INSTANCE is a corpus and a language, such as synthetic-en. A finder looks every few frames, the mesh is fitted in the crop around
-each face on every frame. A clip with two faces gives two tracks; one with none is rejected with the reason.
+each face on every frame. A clip with two faces gives two tracks; one with none is rejected with the reason. Where the index gives a
+crop box, only faces whose middle lies in it are followed on.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,15 @@ from core.shards import read_rows
 from core.stage import out_folder, run_cli, seal
 from core.tracks import N_LANDMARKS, Track, pack_track, smooth_points
 
-FINDERS = {"yunet": "yunet", "blazeface": "blazeface"}
 START_SCORE = {"yunet": 0.6, "blazeface": 0.5}
 KEEP_SCORE = 0.3  # a face that is followed already is believed at this score
 CLOSER = 3.0  # side of the second look, in boxes
 MAX_GAP = 25  # frames without a sighting that are interpolated, as in SyncNet's pipeline
-MESHES = {"mediapipe": "face_landmarker", "opencv": "mesh"}
 
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished tracking."""
-    from core.choose import choose
+    from core.choose import FINDERS, MESHES, choose
 
     finder, finder_file = choose(params.track.finder, FINDERS)
     mesh, mesh_file = choose(params.track.landmarker, MESHES)
@@ -37,12 +37,16 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     config = params.track.model_dump() | {"media": str(out_folder("download", instance) / "media"), "threads": params.executor.codec_threads,
                                           "finder": (finder, str(finder_file.path)), "mesh": (mesh, str(mesh_file.path)), "names": weights}
     columns = ["clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file", "start_frame", "n_frames"]
-    sha = {r["recording_id"]: r["sha256"] for r in read_rows(out_folder("download", instance), "recordings", ["recording_id", "sha256"])}
-    work = [Work(r["clip_id"], f"{sha[r['recording_id']]}:{sorted(r.items(), key=str)}", r, r)
-            for r in read_rows(out_folder("segment", instance), "clips", columns)]
+    recordings = {r["recording_id"]: r for r in read_rows(out_folder("download", instance), "recordings",
+                                                          ["recording_id", "sha256", "extra"])}
+    work = []
+    for row in read_rows(out_folder("segment", instance), "clips", columns):
+        of = recordings[row["recording_id"]]
+        payload = row | crop_box(of["extra"])
+        work.append(Work(row["clip_id"], f"{of['sha256']}:{sorted(payload.items(), key=str)}", payload, row))
     return run_stage("track", instance, work, "stages.track:Mapper", config=config, tables=("tracks",),
                      fingerprint=seal("track", params.track.model_dump(), weights), n_shards=params.shards,
-                     workers=params.executor.workers, timeout_s=params.executor.timeout_s)
+                     executor=params.executor)
 
 
 class Mapper:
@@ -61,12 +65,14 @@ class Mapper:
 
         frames = media.read_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
                                    stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
-        faces, n_frames = follow(frames, self._finder, self._mesh, every=self._c["every"], iou_least=self._c["iou"],
+        size: list[tuple[int, int]] = []
+        faces, n_frames = follow(_sized(frames, size), self._finder, self._mesh, every=self._c["every"], iou_least=self._c["iou"],
                                  start_score=START_SCORE[self._c["finder"][0]])
         if n_frames != row["n_frames"]:
             raise Reject("decode_error", f"{row['file']}: {n_frames} of {row['n_frames']} frames decoded")
         if not faces:
             raise Reject("no_face", f"{row['clip_id']}: no face found in {n_frames} frames")
+        faces = in_box(faces, row, size[0])
         large = [f for f in faces if f.side() >= self._c["min_face_px"]]
         if not large:
             raise Reject("face_too_small", f"{row['clip_id']}: the largest face is {max(f.side() for f in faces):.0f} pixels; "
@@ -86,6 +92,39 @@ class Mapper:
                 "mesh_share": float(track.meshed.mean()), "face_px": face.side(),
                 "finder": self._c["names"]["finder"], "landmarker": self._c["names"]["landmarker"]})
         return {"tracks": rows}
+
+
+def crop_box(extra: str | None) -> dict[str, Any]:
+    """What a recording's `extra` says of its crop box, as an item's payload has it: box, box_unit, box_frame_height; {} without."""
+    said = json.loads(extra) if extra else {}
+    return {k: said[k] for k in ("box", "box_unit", "box_frame_height") if k in said} if "box" in said else {}
+
+
+def in_box(faces: list[Face], row: dict[str, Any], size: tuple[int, int]) -> list[Face]:
+    """The faces whose median middle lies in the index's crop box; all of them where it gives none, or where the box counts pixels
+    of a frame of unknown height and reaches outside this one. size: (width, height) of the frame. Reject where none is left."""
+    if row.get("box") is None:
+        return faces
+    width, height = size
+    scale = (width, height) if row["box_unit"] == "share" else (height / (row.get("box_frame_height") or height),) * 2
+    x0, y0, x1, y1 = np.multiply(row["box"], [*scale, *scale])
+    if row["box_unit"] == "px" and row.get("box_frame_height") is None and (x1 > width or y1 > height):
+        return faces
+    found = []
+    for face in faces:
+        x, y = np.median([(b[:2] + b[2:]) / 2 for b in face.boxes.values()], axis=0)
+        found += [face] if x0 <= x <= x1 and y0 <= y <= y1 else []
+    if not found:
+        raise Reject("no_face", f"{row['clip_id']}: {len(faces)} found, none in the box {x0:.0f} {y0:.0f} {x1:.0f} {y1:.0f} that the index gives")
+    return found
+
+
+def _sized(frames, size: list[tuple[int, int]]):
+    """The same frames; the first one's (width, height) is noted."""
+    for frame in frames:
+        if not size:
+            size.append(frame.shape[1::-1])
+        yield frame
 
 
 class Face:
@@ -158,7 +197,10 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
     n, last_look = 0, -1
     for f, frame in enumerate(frames):
         n = f + 1
-        looked = f % every == 0
+        # Faces whose mesh fits are followed by it: then every other look is enough, to find who is new.
+        near_by = [x for x in faces if f - x.last_seen() <= MAX_GAP]
+        fitted = f > every and near_by and all(f - 1 in x.points for x in near_by)
+        looked = f % (2 * every if fitted else every) == 0
         if looked:
             _look(finder, frame, faces, f, iou_least, start_score)
         for face in [x for x in faces if f - x.last_seen() <= MAX_GAP]:

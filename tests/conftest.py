@@ -72,3 +72,24 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pytest.fail(f"dvc repro failed in {folder}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
             done.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of seven clips in two languages with a near-duplicate and rejects, down to its splits, made once (also when several
+    processes run tests). Read it, do not change it."""
+    import shutil
+
+    import filelock
+
+    from tests.flows.small_dataset import make
+
+    base = tmp_path_factory.getbasetemp()
+    shared_by_workers = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, done = shared_by_workers / "small", shared_by_workers / "small.ok"
+    with filelock.FileLock(shared_by_workers / "small.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return folder

@@ -20,14 +20,14 @@ BELOW = {
     "commands": {"stages", "corpora", "models", "metrics", "report", "core"},
 }
 # what stages share: no stage itself, so that any may import it
-SHARED = ("stages.figures", "stages.judge")
+SHARED = ("stages.figures", "stages.groups", "stages.judge", "stages.set_figures", "stages.speakers")
 # the work of a command, and no stage of the pipeline: it may use what stages have
 COMMANDS = ("stages/score_files.py", "stages/score_report.py")
 # top-level packages that only some modules may import
 ONLY = {
     "av": lambda f: f.startswith("core/media"),
     "torchcodec": lambda f: f.startswith("core/media"),
-    "dvc": lambda f: f in ("flows/graph.py", "flows/revisions.py", "flows/remote.py"),
+    "dvc": lambda f: f in ("flows/graph.py", "flows/folders.py", "flows/mend.py", "flows/revisions.py", "flows/remote.py"),
     "dvc_objects": lambda f: f == "flows/remote.py",
     "prefect": lambda f: f in ("flows/build.py", "flows/nightly.py", "flows/serve.py", "flows/train.py"),
     "torch": lambda f: not f.startswith("flows/"),

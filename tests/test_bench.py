@@ -296,3 +296,33 @@ def test_the_report_benchmark_counts_its_rows_and_can_fail(capsys):
 def test_every_benchmark_is_listed(root):
     assert set(benchmarks()) == {p.stem for p in (root / "bench").glob("*.py")} - {"__init__", "__main__"}
     assert all(benchmarks().values())
+
+
+# ---- score_scale ------------------------------------------------------------------------------------------------------------------
+def scale_arm(workers, rate, last=400):
+    return {"workers": workers, "n_clips": 60, "rejected": 0, "clips_per_s": rate, "cpu_s_per_clip": 1.0,
+            "peak_mb": {"25%": [380] * workers, "50%": [390] * workers, "100%": [last] * workers}}
+
+
+def test_scaling_is_the_ratio_of_both_arms_and_memory_must_not_grow():
+    from bench import score_scale
+
+    good = score_scale.compared(scale_arm(1, 0.5), scale_arm(2, 0.95))
+    assert good["ratio"] == pytest.approx(1.9) and good["ratio_by_cpu"] == 2 and good["flat"]
+    bad = score_scale.compared(scale_arm(1, 0.5), scale_arm(2, 0.6, last=600))
+    assert bad["ratio"] == pytest.approx(1.2) and not bad["flat"]
+    said = score_scale.text(bad | {"load": [1, 2, 3], "cpus": 2})
+    assert "1.20 times as fast" in said and "NOT flat" in said and "380 380; 390 390; 600 600" in said
+
+
+def test_what_a_process_used_is_read_and_one_that_ended_is_left_out():
+    import psutil
+
+    from bench import score_scale
+
+    seconds, peak = score_scale._used(psutil.Process())
+    assert seconds > 0 and peak > 20
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    process = psutil.Process(child.pid)
+    child.wait()
+    assert score_scale._used(process) is None

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from core.errors import is_full
 from core.records import Reject
 from corpora.index.files import plain_name
 
@@ -102,7 +103,7 @@ def unpack(archive: Path, folder: Path, bounds: Bounds = Bounds()) -> list[str]:
         try:
             reader(archive, count, create)
         except _DAMAGED as error:
-            if isinstance(error, OSError) and error.errno in (27, 28, 122):  # the disk's fault, not the archive's
+            if is_full(error):  # no fault of the archive
                 raise
             raise count.refuse(f"damaged, or packed in a way that is not known here ({type(error).__name__}: {error})") from error
         for root, _, files in os.walk(following):

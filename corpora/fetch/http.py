@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core.errors import is_full
 from core.records import Reject
 from corpora.fetch.hosts import Hosts
 from corpora.fetch.limits import Again, Limits, Log, persist
@@ -76,7 +77,7 @@ def download(address: str, target: Path, limits: Limits, hosts: Hosts, *, sha256
             try:
                 kind = _receive(address, part, limits, hosts, deadline)
             except (OSError, http.client.HTTPException) as error:  # timeouts, resets, broken framing
-                if isinstance(error, OSError) and error.errno in (27, 28, 122):  # disk or quota full: no fault of the item
+                if is_full(error):  # no fault of the item
                     raise
                 raise Again("unreachable", _words(error), brought=part.size - had) from error
         got = Got(part.size, part.digest(), part.etag, kind)

@@ -10,6 +10,7 @@ from pathlib import Path
 from core.records import Reject
 from corpora.index.files import VIDEO_SUFFIXES, plain_name, safe_path, walk
 from corpora.index.tables import Row, open_text
+from corpora.index.values import BadIndex
 
 
 def files(root: Path, layout: str, *, suffixes: tuple[str, ...] = VIDEO_SUFFIXES, expected: str) -> Iterator[Row]:
@@ -53,12 +54,16 @@ def sidecar(root: Path, path: str) -> dict[str, str]:
 
 
 def labels(path: Path, key: str, delimiter: str = ",") -> dict[str, dict[str, str]]:
-    """The rows of a small table by its column `key`, names and cells stripped; {} where there is no such table or column."""
+    """The rows of a small table by its column `key`, names and cells stripped; {} where there is no such table or column. BadIndex
+    where it is no table."""
     if not path.is_file():
         return {}
     with open_text(path) as handle:
-        cells = (row for row in csv.reader(handle, delimiter=delimiter) if row)
-        rows = [[cell.strip().encode("utf-8", "replace").decode() for cell in row] for row in cells]
+        reader = csv.reader(handle, delimiter=delimiter)
+        try:
+            rows = [[cell.strip().encode("utf-8", "replace").decode() for cell in row] for row in reader if row]
+        except csv.Error as error:
+            raise BadIndex(f"{path}: line {reader.line_num} is not a CSV row: {error}") from error
     if not rows or key not in rows[0]:
         return {}
     return {row[key]: row for row in (dict(zip(rows[0], cells, strict=False)) for cells in rows[1:]) if key in row}

@@ -72,7 +72,7 @@ class PyannoteVoice(Voice):
     name = "pyannote"
 
     def __init__(self, path: Path | str):
-        local = _segmentation_file(path)
+        local = checkpoint_file(path, "segmentation")
         os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # the library reports its use over the network otherwise
         with warnings.catch_warnings():  # it warns at length that it cannot decode files, which it never has to here
             warnings.filterwarnings("ignore", message=r"\s*torchcodec is not installed correctly")
@@ -183,7 +183,8 @@ def _clip(spans: list[tuple[float, float]], end_s: float) -> list[tuple[float, f
     return [(a, b) for a, b in inside if b > a]
 
 
-def _segmentation_file(path: Path | str) -> Path:
+def checkpoint_file(path: Path | str, kind: str) -> Path:
+    """The pyannote checkpoint that a file, a folder with pytorch_model.bin or a hub name means; ValueError where none is there."""
     from core import weights
 
     local = Path(path).expanduser()
@@ -193,7 +194,7 @@ def _segmentation_file(path: Path | str) -> Path:
         return local
     if not Path(path).is_absolute() and len(Path(path).parts) == 2 and not local.parent.is_dir():
         return weights.from_hub(str(path), "pytorch_model.bin").path
-    raise ValueError(f"{path}: no such pyannote segmentation checkpoint; name a file, a folder with pytorch_model.bin, "
+    raise ValueError(f"{path}: no such pyannote {kind} checkpoint; name a file, a folder with pytorch_model.bin, "
                      "or a hub name")
 
 
@@ -211,4 +212,4 @@ def _refuse_code(path: Path) -> None:
         raise ValueError(f"{path}: not a pyannote checkpoint of plain tensors, so it is not opened "
                          f"({(str(error).splitlines() or [type(error).__name__])[0]})") from error
     if not isinstance(held, dict) or "pyannote.audio" not in held:
-        raise ValueError(f"{path}: a torch file, but not a pyannote.audio checkpoint; name a segmentation model's file")
+        raise ValueError(f"{path}: a torch file, but not a pyannote.audio checkpoint; name a model's file")

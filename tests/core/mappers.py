@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from pathlib import Path
 
@@ -18,6 +19,8 @@ class Loud:
     def __call__(self, payload):
         with open(self._log, "a") as log:
             log.write(payload["id"] + "\n")
+        if payload.get("sleep"):
+            Path(f"pid-{payload['id']}").write_text(str(os.getpid()))
         time.sleep(payload.get("sleep", 0))
         if payload.get("die"):
             os._exit(9)
@@ -30,7 +33,7 @@ class Loud:
             raise ZeroDivisionError("a bug")
         n = payload.get("rows", 2)
         return {"features": [{"track_id": f"{payload['id']}-t{k}", "clip_id": payload["id"], "language": "en", "n_frames": k,
-                              "mel": payload["id"].encode() * 5} for k in range(n)]}
+                              "mel": random.Random(f"{payload['id']} {k}").randbytes(payload.get("size", 15))} for k in range(n)]}
 
 
 class Writer:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import core.choose
-from core.choose import choose
+from core.choose import choose, other_models
+from core.params import Track
 from core.weights import Found, WeightsMissing
 
 NAMES = {"best": "best-file", "second": "second-file"}
@@ -55,3 +57,13 @@ def test_a_named_kind_is_that_or_nothing(world):
     with pytest.raises(WeightsMissing):
         world()
         choose("auto", NAMES)
+
+
+def test_tracks_made_with_what_is_no_longer_the_best_are_named(world, tmp_path):
+    asked = world(here=("yunet", "blazeface", "mesh"))
+    for name, finder, mesh in (("c-en", "blazeface", "facemesh"), ("c-ru", "yunet", "facemesh"), ("c-tr", "yunet", "mediapipe")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fingerprint.json").write_text(json.dumps({"of": {"weights": {"finder": f"{finder}:1", "landmarker": f"{mesh}:2"}}}))
+    assert other_models(Track(), tmp_path) == {"c-en": "finder blazeface, now yunet", "c-tr": "landmarker mediapipe, now facemesh"}
+    assert other_models(Track(finder="blazeface", landmarker="mediapipe"), tmp_path) == {}, "what is named is DVC's to see"
+    assert not any(fetch for _, fetch in asked) and other_models(Track(), tmp_path / "nothing") == {}

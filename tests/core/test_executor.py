@@ -11,6 +11,7 @@ import pytest
 
 from core import shards
 from core.executor import Work, check_funnel, recover, run_stage
+from core.params import Executor
 from core.workers import WorkerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,7 @@ def _in_tmp(tmp_path, monkeypatch):
 def run(work, *, workers=1, seal=1, timeout_s=60, mapper="Loud", **more):
     tables = ("recordings",) if mapper == "Writer" else ("features",)
     return run_stage("features", "toy-en", work, f"tests.core.mappers:{mapper}", config={"log": "calls.log"}, tables=tables,
-                     fingerprint={"seal": seal}, n_shards=3, workers=workers, timeout_s=timeout_s, **more)
+                     fingerprint={"seal": seal}, n_shards=3, executor=Executor(workers=workers, timeout_s=timeout_s), **more)
 
 
 def items(n, **special):

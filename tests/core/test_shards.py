@@ -124,3 +124,33 @@ def test_views_are_read_frame_by_frame(tmp_path):
 def test_groups_are_sorted_and_keep_their_order():
     rows = [{"k": 2, "n": 0}, {"k": 1, "n": 1}, {"k": 2, "n": 2}]
     assert list(shards.grouped(rows, "k")) == [(1, [rows[1]]), (2, [rows[0], rows[2]])]
+
+
+@pytest.mark.parametrize("table", ["features", "views"])
+def test_rows_give_the_same_bytes_in_one_table_or_in_many(tmp_path, monkeypatch, table):
+    monkeypatch.setattr(shards, "GROUP_ROWS", 8)
+    monkeypatch.setattr(shards, "GROUP_BYTES", 500)
+    blob = {"features": "mel", "views": "transforms"}[table]
+    rows = [{"track_id": f"t{k:02d}", "clip_id": "c", blob: None if k == 3 else b"x" * (k * 40 % 400)} for k in range(41)]
+    whole = pa.Table.from_pylist(rows, schema=schema(table))
+    seen = set()
+    for n in (41, 1, 3, 17):
+        path = tmp_path / shards.shard_path(tmp_path, table, n).name
+        shards.write_table(path, (whole.slice(a, n) for a in range(0, 41, n)), table)
+        seen.add(path.read_bytes())
+        assert shards.read_shard(path).to_pylist() == whole.to_pylist()
+        parts = shards.Rows(path)
+        assert [r for a in range(0, 41, 4) for r in parts.slice(a, min(4, 41 - a)).to_pylist()] == whole.to_pylist()
+    assert len(seen) == 1
+    if table == "features":
+        import pyarrow.parquet as pq
+
+        meta = pq.ParquetFile(path).metadata
+        sizes = [meta.row_group(k).num_rows for k in range(meta.num_row_groups)]
+        assert sum(sizes) == 41 and max(sizes) <= 8 and min(sizes[:-1]) < 8, "cut by rows, and by bytes"
+
+
+def test_no_rows_are_a_readable_table(tmp_path):
+    for many in ([], iter([])):
+        shards.write_table(tmp_path / "shard-000.parquet", many, "features")
+        assert shards.read_shard(tmp_path / "shard-000.parquet").num_rows == 0

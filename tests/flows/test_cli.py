@@ -18,7 +18,8 @@ def babelface(*words, cwd=ROOT):
                           env={**child_environment(), "PYTHONPATH": str(ROOT), "COLUMNS": "160"})
 
 
-COMMANDS = ("graph", "plan", "build", "evaluate", "funnel", "doctor", "real", "params", "corpora", "workspace", "score", "protocols")
+COMMANDS = ("graph", "plan", "build", "evaluate", "funnel", "doctor", "real", "params", "corpora", "workspace", "score", "protocols",
+            "card", "verify", "export", "rejects", "duplicates")
 
 
 def test_help_names_every_command_and_ends_with_examples():

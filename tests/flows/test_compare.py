@@ -219,6 +219,30 @@ def test_files_of_scores(tmp_path, suffix):
     assert "No videos of this clip are at hand." in write_page(found, tmp_path / "page").read_text()
 
 
+def test_videos_of_files_of_scores_are_found_beside_them(tmp_path):
+    from core.media import read_frames, write_video
+
+    shown = {name: np.full((64, 64, 3), level, np.uint8) for name, level in (("real", 40), ("old", 120), ("new", 200))}
+    for name, picture in shown.items():
+        (tmp_path / "films").mkdir(exist_ok=True)
+        write_video(tmp_path / "films" / f"{name}.mp4", [picture] * 30, audio=np.zeros(30 * 640, np.int16))
+    for name, by in (("old", 0.0), ("new", 0.5)):
+        made = [r | {"track_id": f"t{k}", "lse_d": r["lse_d"] + by * (1 + 0.001 * k), "path": f"../films/{name}.mp4", "n_frames": 20}
+                for k, r in enumerate(rows_of(name))]
+        real = [r | {"generated_id": f"real/{r['track_id']}", "system": "real", "lse_d": 5.0, "path": "../films/real.mp4"} for r in made]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scores.json").write_text(json.dumps([*made, *real]))
+    found = compare(str(tmp_path / "old" / "scores.json"), str(tmp_path / "new" / "scores.json"), n_worst=1)
+    page = write_page(found, tmp_path / "page")
+    assert "No videos of this clip are at hand." not in page.read_text()
+    levels = {}
+    for path in (tmp_path / "page" / "media").glob("*.mp4"):
+        frames = list(read_frames(path))
+        levels[path.name.partition("-")[0]] = float(np.mean(frames))
+        assert len(frames) == 20
+    assert levels == pytest.approx({"real": 40, "a": 120, "b": 200}, abs=3)
+
+
 @pytest.mark.parametrize("text, match", [("{", "not JSON"), *((t, "expected a list") for t in ("[]", '{"rows": 3}', "[1]"))])
 def test_damaged_files_are_refused(tmp_path, text, match):
     path = tmp_path / "scores.json"

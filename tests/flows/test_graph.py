@@ -10,6 +10,7 @@ import time
 import pytest
 
 from flows import graph
+from flows.mend import mend_rwlock
 from flows.graph import Call, reproduce
 from tests.flows.fake import NAMES, alive, kill
 
@@ -83,7 +84,7 @@ def test_a_kill_while_dvc_wrote_its_list_of_paths_in_use(repo, expected, torn):
     path.write_text(torn)
     outcomes = Call(NAMES, root=repo.path).run()
     assert {o.status for o in outcomes.values()} == {"ran"} and repo.digest() == expected
-    assert not graph.mend_rwlock(repo.path), "a whole list is left alone"
+    assert not mend_rwlock(repo.path), "a whole list is left alone"
 
 
 def test_kill_ends_dvc_and_the_stage(repo, monkeypatch):

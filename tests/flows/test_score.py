@@ -61,7 +61,7 @@ class Fake:
     def __init__(self, protocol, expert, params):
         self.protocol = protocol
 
-    def rows(self, entry):
+    def rows(self, entry, sets=False):
         row = dict.fromkeys(columns("scores")) | {"generated_id": f"{entry.system}/{entry.name}-t0", "protocol": f"{self.protocol}()", "n_frames": 75}
         if entry.name == "good.mp4":
             return [row | dict.fromkeys(METRICS, 1.5) | {"offset_frames": -2, "null_reasons": [], "expert": "small:1", "mean_dist": [1.0]}]

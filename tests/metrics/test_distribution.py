@@ -26,6 +26,28 @@ def test_equals_torchmetrics(n, m, dim):
     assert d.frechet_distance(a, b) == pytest.approx(expected, rel=1e-6 if min(n, m) > dim else 1e-4)
 
 
+@pytest.mark.parametrize("n", [3, 21, 40, 41, 55])
+def test_parts_give_what_the_whole_gives(n, monkeypatch):
+    monkeypatch.setattr(d, "FOLD_AT", 20)
+    a, b = features(1, n, 6), features(2, 30, 6, 0.5)
+    expected = d.frechet_distance(a, b)
+    assert d.frechet_of_parts([a[:1], a[1:2], a[2:]], [b]) == pytest.approx(expected, rel=1e-9)
+    assert d.frechet_of_parts(iter([a[:-1], a[-1:]]), iter([b[:25], b[25:]])) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        d.frechet_of_parts([], [b])
+
+
+def test_few_samples_of_one_distribution_seem_far_apart_and_more_do_not():
+    """What docs/metrics.md says of small n: the distance of a distribution from itself, over its variance."""
+    found = []
+    for n in (50, 200, 800):
+        rng = np.random.default_rng(5)
+        spread = 1 / np.sqrt(np.arange(1, 129))
+        a, b = (rng.normal(size=(n, 128)) * spread for _ in range(2))
+        found.append(d.frechet_distance(a, b) / np.square(spread).sum())
+    assert found[0] > 0.25 > found[1] > 0.05 > found[2] > 0
+
+
 def test_features_of_a_seeded_stand_in_network_through_torchmetrics_own_fid():
     torch = pytest.importorskip("torch")
     fid = pytest.importorskip("torchmetrics.image.fid")

@@ -46,3 +46,15 @@ def test_unusable_samples_are_refused(bad):
         diversity.sample_diversity(bad)
     with pytest.raises(ValueError, match="samples"):
         diversity.lip_diversity(bad)
+
+
+def test_the_points_that_are_kept_are_enough():
+    rng = np.random.default_rng(3)
+    samples = np.stack([still_face(8)] * 2) + rng.normal(0, 2, (2, 8, 1, 2))
+    samples[:, :, MOUTH] += rng.normal(0, 3, (2, 8, 20, 2))
+    kept = np.stack([diversity.mouth_and_eyes(s) for s in samples])
+    assert kept.shape == (2, 8, 22, 2) and diversity.diversity_of_points(kept) == diversity.lip_diversity(samples)
+    with pytest.raises(ValueError, match="22"):
+        diversity.diversity_of_points(samples)
+    with pytest.raises(ValueError, match="coincide"):
+        diversity.diversity_of_points(np.zeros((2, 8, 22, 2)))

@@ -8,7 +8,8 @@ import pytest
 
 from core.params import Score
 from metrics.protocols import LENGTHS_DIFFER, PROTOCOLS, describe, is_padded, lengths_differ, name_in, protocol, without_mixed_lengths
-from metrics.robustness import Table, expert_validity
+from metrics.robustness import Table
+from metrics.validity import expert_validity
 
 PADDED = "syncnet-v2-decoded(view=syncnet 224x224, vshift=15, min_windows=20, jpeg=no, edges=zeros, sound=file)"
 PAIRS = PADDED.replace("zeros", "pairs")

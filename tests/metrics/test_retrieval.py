@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics.retrieval import retrieval
+from metrics.retrieval import in_parts, retrieval
 
 
 def pair(n: int = 12, dim: int = 5, noise: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -75,3 +75,24 @@ def test_unusable_embeddings_are_refused():
         retrieval(audio, video, (0,))
     with pytest.raises(ValueError, match="distance"):
         retrieval(audio, video, distance="dot")
+
+
+def test_parts_are_means_side_by_side():
+    embeddings = np.arange(40.0).reshape(20, 2)
+    parts = in_parts(embeddings, 5)
+    assert parts.dtype == np.float32 and parts.shape == (5, 2)
+    np.testing.assert_allclose(parts[0], embeddings[:4].mean(0))
+    np.testing.assert_allclose(parts.mean(0), embeddings.mean(0))
+    assert in_parts(embeddings, 21) is None and np.array_equal(in_parts(embeddings, 20), embeddings)
+    with pytest.raises(ValueError, match="N, D"):
+        in_parts(np.zeros(4))
+
+
+def test_parts_find_what_one_mean_cannot():
+    """Clips whose sound follows the picture in time, but with one mean: only the order of their parts tells them apart."""
+    rng = np.random.default_rng(4)
+    pieces = rng.normal(size=(16, 8)) * 3
+    video = [pieces[rng.permutation(16)].repeat(4, 0) + rng.normal(size=(64, 8)) for _ in range(12)]
+    audio = [v + rng.normal(size=v.shape) for v in video]
+    by = {n: retrieval(*(np.stack([in_parts(e, n).ravel() for e in some]) for some in (audio, video)), (1,), "l2") for n in (1, 16)}
+    assert by[16].audio_to_video[1] == 1.0 and by[1].audio_to_video[1] < 0.8

@@ -1,4 +1,4 @@
-"""Gaps, validity and protocols on rows small enough to work out by hand."""
+"""Gaps and protocols on rows small enough to work out by hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from metrics.robustness import (
     METRICS,
     MixedProtocols,
     Table,
-    drop_unjudged,
-    expert_validity,
     metric_label,
-    null_reason,
     one_protocol,
     value_of,
     worse_by,
@@ -32,14 +29,6 @@ def row(system="real", condition="self", language="tr", track="t0", speaker="a",
         "training_languages": [], "audio_clip_id": audio, "audio_language": language, "sample": 0, "protocol": "p", "expert": "e",
         "expert_sha256": "0", "finder": "f", "null_reasons": [], **scores,
     }  # fmt: skip
-
-
-def pairs(real, shuffled, language="tr"):
-    out = []
-    for i, (a, b) in enumerate(zip(real, shuffled, strict=True)):
-        out += [row(track=f"{language}{i}", language=language, speaker=str(i), lse_c=a)]
-        out += [row(condition="shuffled", track=f"{language}{i}", language=language, speaker=str(i), lse_c=b)]
-    return out
 
 
 def test_gaps_are_taken_clip_by_clip_and_point_to_worse():
@@ -98,49 +87,6 @@ def test_the_lead_is_over_the_same_video_with_shuffled_sound():
     table = Table(rows, resamples=100)
     assert table.cell("s", "self", "tr", "lse_d").over_shuffled.mean == 3.0
     assert table.cell("s", "shuffled", "tr", "lse_d").over_shuffled is None
-
-
-@pytest.mark.parametrize(
-    "real, shuffled, valid",
-    [
-        ([3, 3, 3, 3], [1, 1, 1, 1], True),
-        ([3, 3, 3, 0], [1, 1, 1, 1], True),  # 3 of 4 is enough
-        ([3, 3, 0, 0], [1, 1, 1, 1], False),  # a mean above is not
-        ([2, 2, 2, -9], [1, 1, 1, 1], False),  # nor are the ranks, when the mean is below
-        ([1, 1, 1, 1], [1, 1, 1, 1], False),  # ties are not right
-    ],
-)
-def test_validity_asks_for_three_quarters_and_a_mean_above(real, shuffled, valid):
-    verdict = expert_validity(pairs(real, shuffled), 0.0)["tr"]
-    assert verdict.valid is valid and verdict.n_clips == 4
-    assert verdict.reason == (None if valid else "expert_not_valid_here")
-
-
-def test_validity_respects_the_margin_and_states_chance():
-    rows = pairs([3, 3, 3, 3], [1, 1, 1, 1])
-    assert not expert_validity(rows, 2.0)["tr"].valid
-    assert expert_validity(rows, 1.9)["tr"].chance == pytest.approx(1 / 16)
-
-
-def test_a_language_without_pairs_is_not_valid():
-    verdict = expert_validity([row(lse_c=1.0)], 0.0)["tr"]
-    assert (verdict.valid, verdict.reason, verdict.n_clips) == (False, "no_real_and_shuffled_pairs", 0)
-
-
-def test_unjudged_scores_become_null_and_earlier_reasons_stay():
-    earlier = [{"metric": "lse_d", "reason": "too_short"}]
-    rows = [row(lse_c=1.0, lse_d=None, offset_frames=3, ssim=0.9, mean_dist=[1.0], null_reasons=earlier)]
-    (out,) = drop_unjudged(rows, expert_validity(rows, 0.0))
-    assert (out["lse_c"], out["offset_frames"], out["mean_dist"], out["ssim"]) == (None, None, None, 0.9)
-    assert null_reason(out, "lse_c") == null_reason(out, "abs_offset") == "expert_not_valid_here"
-    assert null_reason(out, "lse_d") == "too_short"
-    assert rows[0]["lse_c"] == 1.0, "the rows given stay as they are"
-
-
-def test_valid_languages_keep_theirs_beside_invalid_ones():
-    rows = pairs([3, 3, 3, 3], [1, 1, 1, 1], "tr") + pairs([1, 1, 1, 1], [3, 3, 3, 3], "fi")
-    kept = {r["language"]: r["lse_c"] for r in drop_unjudged(rows, expert_validity(rows, 0.0))}
-    assert kept["fi"] is None and kept["tr"] is not None
 
 
 @pytest.mark.parametrize("column", ["protocol", "expert", "expert_sha256", "finder"])

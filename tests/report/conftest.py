@@ -19,6 +19,19 @@ ARGS = [
 ]
 
 
+@pytest.fixture(scope="session")
+def report_of(tmp_path_factory):
+    """The document of one fabricated report, which no test changes."""
+    from core.params import load_params
+    from stages import aggregate
+    from tests.report.fabricate import fabricate
+
+    folder = fabricate(tmp_path_factory.mktemp("project"), speakers=6, clips=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return aggregate.main("all", load_params())
+
+
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:

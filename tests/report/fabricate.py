@@ -11,6 +11,7 @@ import yaml
 from core.media import encode_flac, encode_video
 from core.records import columns
 from core.shards import shard_path, write_json, write_table
+from metrics.lags import LAGS as INJECTED
 
 ROOT = Path(__file__).resolve().parents[2]
 N_FRAMES = 25
@@ -56,6 +57,7 @@ def fabricate(folder: Path, *, speakers: int = 7, clips: int = 2, systems: bool 
         n_tracks = {tag: speakers * clips for tag in LANGUAGES}
         _stage(folder, "generate", name, {"generated": generated}, n_tracks)
         _stage(folder, "score", name, {"scores": found}, n, weights={"expert": "ab" * 32})
+        _sets(folder, name, found)
     _bias(folder, rng, tracks, rows["controls"])
     write_table(shard_path(folder / "data/split/all", "splits", 0), _splits(speakers, clips), "splits")
     for name in ("syncnet", "syncnet-en", *made):
@@ -104,9 +106,32 @@ def _bias(folder: Path, rng: np.random.Generator, tracks: list, rows: list[dict]
         if row["system"] == "real":
             lead = (2.0 if row["language"] == "en" else 0.8) * (row["condition"] == "self")
             out.append({k: row.get(k) for k in columns("scores")} | {
-                "expert": "small:efefefef", "expert_sha256": "ef" * 32, "null_reasons": [], "mean_dist": None,
+                "expert": "small:efefefef", "expert_sha256": "ef" * 32, "null_reasons": [], "mean_dist": None, "lag_offsets": None,
                 "lse_c": float(1 + lead + 0.3 * rng.standard_normal()), "lse_d": 8.0})
     _stage(folder, "bias", "syncnet-en", {"scores": out}, {tag: sum(r["language"] == tag for r in out) for tag in LANGUAGES})
+
+
+def _sets(folder: Path, name: str, scores: list[dict]) -> None:
+    """Figures of sets without any picture network: recall falls with the language, FID has no weights."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in scores:
+        groups.setdefault((row["system"], row["condition"], row["audio_language"]), []).append(row)
+    out = []
+    for (system, condition, tag), found in sorted(groups.items()):
+        base = {"set_id": f"{system}.{condition}.synthetic.{tag}", "corpus": "synthetic", "language": tag, "system": system,
+                "condition": condition, "training": found[0]["training"], "training_languages": found[0]["training_languages"],
+                "n_clips": len(found), "n_frames": N_FRAMES * len(found), "region": "face"}
+        for metric, unit, needed, reason in (("fid", "frames", 100, "no_weights"), ("fvd", "windows", 16, "no_weights"),
+                                             ("lip_diversity", "inputs", 1, "one_sample")):
+            out.append(base | {"metric": metric, "n": 0, "unit": unit, "n_needed": needed, "reason": reason})
+        for k in (1, 10):
+            for way in ("audio_to_video", "video_to_audio"):
+                few = len(found) < 2 * k
+                value = None if few else 0.05 if condition == "shuffled" else 0.8 - LANGUAGES[tag][0]
+                out.append(base | {"metric": "retrieval_recall", "k": k, "direction": way, "n": len(found), "unit": "clips", "n_needed": 2 * k,
+                                   "region": "sync view", "network": "small:abababab", "value": value,
+                                   "chance": None if few else k / len(found), "reason": "too_few" if few else None})
+    _stage(folder, "sets", name, {"sets": out}, {tag: sum(k[2] == tag for k in groups) for tag in LANGUAGES})
 
 
 def _phonemes(tag: str) -> list[dict]:
@@ -180,6 +205,7 @@ def _sources(folder: Path, tracks: list, speakers: int, clips: int) -> None:
         )
         _stage(folder, "segment", name, {"clips": [{**b, "n_samples": n_samples, "audio": flac} for b in base]}, {tag: n})
         _stage(folder, "track", name, {"tracks": [{**b, "track_index": 0} for b in base]}, {tag: n})
+        _stage(folder, "inspect", name, {"kept": [{**b, "track_index": 0} for b in base]}, {tag: n})
         _stage(folder, "crop", name, {"views": []}, {tag: n})
         _stage(folder, "features", name, {"features": []}, {tag: n})
 
@@ -271,6 +297,10 @@ def _scores(
             "n_windows": 20,
             "mean_dist": curve.tolist(),
         }
+        if system == "real":
+            hears = heard and condition == "self"
+            guesses = np.random.default_rng([s, c, len(tag), ord(tag[-1])]).integers(-15, 16, len(INJECTED)).tolist()
+            row["lag_offsets"] = [lag + late for lag in INJECTED] if hears else guesses
         nulls = {}
         if system == "real":
             nulls = dict.fromkeys(("ssim", "psnr", "landmark_distance", "opening_correlation"), "is_the_reference")

@@ -140,18 +140,6 @@ def test_markdown_tables_escape_bars():
     assert table(["a|b"], [["c\nd"]]) == "| a\\|b |\n| --- |\n| c d |\n"
 
 
-@pytest.fixture(scope="module")
-def report_of(tmp_path_factory):
-    from core.params import load_params
-    from stages import aggregate
-    from tests.report.fabricate import fabricate
-
-    folder = fabricate(tmp_path_factory.mktemp("project"), speakers=6, clips=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return aggregate.main("all", load_params())
-
-
 def test_a_report_has_all_of_it(report_of):
     found = report_of["robustness"]
     assert {s["system"] for s in found["spreads"]} == {"fake-en",

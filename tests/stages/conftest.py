@@ -46,6 +46,7 @@ def sync(tmp_path_factory) -> Clips:
     import stages.crop
     import stages.download
     import stages.features
+    import stages.inspect
     import stages.segment
 
     folder = tmp_path_factory.mktemp("sync")
@@ -62,7 +63,7 @@ def sync(tmp_path_factory) -> Clips:
         rng = np.random.default_rng(0)
         tracks = [fabricated_track(c, WHOLE_BOX, rng) for c in rows_of(folder, "segment", "sync-en", "clips")]
         shards.write_table(shards.shard_path(folder / "data" / "track" / "sync-en", "tracks", 0), tracks, "tracks")
-        for stage in (stages.crop, stages.features):
+        for stage in (stages.inspect, stages.crop, stages.features):
             stage.main("sync-en", params)
     return Clips(folder, times)
 
@@ -121,13 +122,13 @@ def odd(tmp_path_factory):
 @pytest.fixture(scope="session")
 def talkers(tmp_path_factory):
     """Two synthetic speakers, from the corpus down to views, features and splits, with whatever finder and mesh are to be had."""
-    from core.choose import choose
+    from core.choose import FINDERS, MESHES, choose
     from core.weights import WeightsMissing
-    from stages.track import FINDERS, MESHES
 
     import stages.crop
     import stages.download
     import stages.features
+    import stages.inspect
     import stages.segment
     import stages.split
     import stages.track
@@ -142,7 +143,7 @@ def talkers(tmp_path_factory):
                                       "languages": {"en": {}}}},
                        crop={"store": ["mouth", "plain96"]}, split={"test_share": 1.0})
     with inside(folder) as params:
-        for stage in (stages.download, stages.segment, stages.track, stages.crop, stages.features):
+        for stage in (stages.download, stages.segment, stages.track, stages.inspect, stages.crop, stages.features):
             stage.main("synthetic-en", params)
         stages.split.main("all", params)
     return folder

@@ -100,6 +100,7 @@ def toy_data(tmp_path_factory):
         boxes = np.tile(np.array([40, 40, 120, 130], np.float32), (n, 1))
         cells = {("download", "recordings"): who, ("segment", "clips"): who | {"audio": media.encode_flac(sound)},
                  ("track", "tracks"): who | pack_track(Track(boxes, landmarks(n), np.ones(n, bool))),
+                 ("inspect", "kept"): who,
                  ("features", "features"): who | {"mfcc_speech2vid": pack(mfcc)}}
         for (stage, table), row in cells.items():
             tables.setdefault((root / f"data/{stage}/toy-{language}", table), []).append(row)
@@ -189,7 +190,7 @@ def test_the_pasted_face_lies_where_it_was_cut(toy_data, monkeypatch):
     shown = np.stack([mapper._template.cut(frame, move) for frame, move in zip(smooth, moves, strict=True)])
     monkeypatch.setattr(mapper._system, "generate", lambda inputs: shown[:, 1:110, 1:110])
     sound = {"feature": pack(np.zeros((4 * len(source), 12), np.float32))}
-    result = np.stack(list(mapper.generate(smooth, moves, sound, smooth, 0)))
+    result = np.stack(list(mapper.generate(smooth, len(smooth), moves, sound, 0)))
     assert np.abs(result.astype(int) - np.stack(smooth)).max() <= 4
 
 

@@ -15,7 +15,7 @@ from tests.stages.sync_clips import inside, rejects_of, rows_of, workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 TAGS = ("en", "es", "fr", "it", "pt", "und")
-STAGES = ("download", "segment", "track", "crop", "features")
+STAGES = ("download", "segment", "track", "inspect", "crop", "features")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def real(shared, tmp_path_factory):
     import stages.crop
     import stages.download
     import stages.features
+    import stages.inspect
     import stages.segment
     import stages.split
     import stages.track
@@ -39,7 +40,7 @@ def real(shared, tmp_path_factory):
                        executor={"workers": 2, "timeout_s": 600}, track={"finder": "yunet", "landmarker": "mediapipe"})
     with pytest.MonkeyPatch.context() as patch, inside(folder) as params:
         patch.setenv("BABELFACE_MODELS", str(shared / "models"))
-        for stage in (stages.download, stages.segment, stages.track, stages.crop, stages.features):
+        for stage in (stages.download, stages.segment, stages.track, stages.inspect, stages.crop, stages.features):
             for tag in TAGS:
                 stage.main(f"real-{tag}", params)
         stages.split.main("all", params)
@@ -107,6 +108,15 @@ def test_both_of_two_speakers_are_tracked_in_the_clip_cut_from_them(real):
         assert left["mesh_share"] > 0.9 and right["mesh_share"] < 0.5, "the man on the right wears a mask"
 
 
+def test_the_silent_one_of_two_speakers_is_rejected_and_nobody_else(real):
+    refused = {i: v for tag in TAGS for i, v in rejects_of(real, "inspect", f"real-{tag}").items()}
+    clips = {t["clip_id"] for t in rows_of(real, "track", "real-en", "tracks") if t["recording_id"] == "clips_two_speakers"}
+    assert {i: reason for i, (reason, _) in refused.items()} == {f"{c}-t0": "silent_face" for c in clips}
+    rows = every(real, "inspect", "inspected")
+    assert {r["track_id"] for r in rows} | set(refused) == {t["track_id"] for t in every(real, "track", "tracks")}
+    assert all(r["sharpness"] > 0 and 0 < r["brightness"] < 1 and r["offset_frames"] is None for r in rows)
+
+
 def test_accepted_tracks_see_their_face_throughout(real):
     tracks = every(real, "track", "tracks")
     assert len(tracks) >= 28 and min(t["face_share"] for t in tracks) >= 0.98 and min(t["face_px"] for t in tracks) >= 48
@@ -118,7 +128,7 @@ def test_accepted_tracks_see_their_face_throughout(real):
 
 
 def test_views_are_stored_for_all_tracks_with_a_mesh(real):
-    tracks = {t["track_id"]: t for t in every(real, "track", "tracks")}
+    tracks = {t["track_id"]: t for t in every(real, "inspect", "inspected")}
     refused = {i: v for tag in TAGS for i, v in rejects_of(real, "crop", f"real-{tag}").items()}
     stored = {i for tag in TAGS for i in ViewStore(real / "data" / "crop" / f"real-{tag}").ids("mouth")}
     assert stored | set(refused) == set(tracks) and not stored & set(refused)
@@ -137,9 +147,9 @@ def test_the_funnel_adds_up_stage_by_stage(real, listed):
             table = one["tables"][0]
             if before is not None:
                 assert one["items_in"] == before, f"{stage} {tag} takes in what the stage before it gave out"
-            before = one["rows"][table] if stage in ("download", "segment", "track") else before
+            before = one["rows"]["kept" if stage == "inspect" else table] if stage in ("download", "segment", "track", "inspect") else before
     assert sum(stats(real, "download", t)["items_in"] for t in TAGS) == len(listed)
-    assert len(rows_of(real, "split", "all", "splits")) == len(every(real, "track", "tracks"))
+    assert len(rows_of(real, "split", "all", "splits")) == len(every(real, "inspect", "inspected"))
 
 
 def test_generated_video_is_kept_out_of_training_and_speakers_apart(real):

@@ -135,7 +135,7 @@ def test_a_clip_too_short_for_sync_says_so_and_keeps_its_picture(rows):
 def test_a_video_that_lacks_frames_is_rejected(scored):
     folder, _ = scored
     (reject,) = rows_of(folder, "score", "echo", "rejects")
-    assert (reject["item_id"], reject["reason"]) == ("echo.torn", "decode_error") and "20 frames" in reject["detail"]
+    assert (reject["item_id"], reject["reason"]) == ("echo.torn", "decode_error") and "20 of" in reject["detail"]
 
 
 def test_only_a_changed_row_is_scored_again(scored):

@@ -142,9 +142,14 @@ def test_an_index_gets_its_controls_and_a_report(scorer, films, tmp_path):
     assert [(e.system, e.condition, e.name, e.audio_name) for e in entries[2:]] == [
         ("real", "self", "a.mp4", ""), ("real", "self", "b.mp4", ""), ("real", "shuffled", "a.mp4", "b.mp4"), ("real", "shuffled", "b.mp4", "a.mp4")]
     assert work.with_controls(entries) == entries, "nothing is listed twice"
-    rows = [r for e in entries for r in scorer.rows(e)]
-    page = write_report(rows, scorer.made, tmp_path / "report")
+    rows = [r for e in entries for r in scorer.rows(e, sets=True)]
+    assert all(r["lag_offsets"] is None for r in rows if r["system"] == "coded")
+    assert all(len(r["lag_offsets"]) == 5 for r in rows if r["system"] == "real")
+    page = write_report(rows, scorer.made, tmp_path / "report", sets=scorer.set_rows())
     document = shards.read_json(tmp_path / "report" / "report.json")
+    sets = {(r["system"], r["metric"], r["k"], r["direction"]): r for r in document["sets"] if r["condition"] == "self"}
+    assert sets["coded", "fid", None, None]["reason"] == "no_weights" and sets["real", "fid", None, None]["reason"] == "is_the_reference"
+    assert sets["coded", "retrieval_recall", 1, "audio_to_video"]["n"] == 2 and 'id="sets"' in page.read_text()
     cell = next(c for c in document["cells"] if (c["system"], c["condition"], c["metric"]) == ("coded", "self", "ssim"))
     assert cell["value"]["n_clips"] == 2 and 0 < cell["gap"]["mean"] < 0.2 and "coded" in page.read_text()
     assert len(list((tmp_path / "report" / "media").glob("*.mp4"))) >= 4
@@ -163,14 +168,18 @@ def test_lags_on_real_video_say_where_the_expert_cannot_be_read(scorer, films, t
     found = lag.measure_real(films, scorer, 2.0)
     (row,) = found["languages"]
     assert found["refused"] == {"no_audio": 1} and (row["language"], row["n_clips"], row["n_speakers"]) == ("en", 2, 2)
-    assert row["reason"] == "expert_not_valid_here" and row["within_1"] < 0.95 and not found["passes"], "an expert that never learnt anything"
-    assert "expert_not_valid_here" in lag.text(found)
+    assert row["reason"] == "too_few_clips" and row["within_1"] < 0.95 and not found["passes"], "an expert that never learnt anything"
+    assert "too_few_clips" in lag.text(found)
+    assert [lag.reason_of(v) for v in (None, {"heard": False}, {"heard": True})] == ["too_short", "expert_not_valid_here", None]
 
 
 def test_rows_go_into_files(scorer, films, tmp_path):
     rows = scorer.rows(work.Entry("a.mp4", films / "a.mp4"))
     for suffix in ("json", "csv", "parquet"):
         work.write_rows(rows, tmp_path / f"rows.{suffix}")
-    assert json.loads((tmp_path / "rows.json").read_text()) == rows
+    (written,) = json.loads((tmp_path / "rows.json").read_text())
+    assert written | {"path": None} == rows[0] | {"path": None} and rows[0]["path"] == str(films / "a.mp4")
+    assert (tmp_path / written["path"]).resolve() == films / "a.mp4" and not written["path"].startswith("/")
+    assert all(r["path"] == written["path"] for r in shards.read_shard(tmp_path / "rows.parquet").to_pylist())
     assert shards.read_shard(tmp_path / "rows.parquet").to_pylist()[0]["lse_d"] == rows[0]["lse_d"]
     assert (tmp_path / "rows.csv").read_text().splitlines()[0].split(",") == columns("scores")

@@ -160,8 +160,8 @@ def test_the_stage_stops_at_a_leak(talkers, monkeypatch, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(talkers, copy, symlinks=True, ignore=shutil.ignore_patterns("media", "crop"))
 
-    def careless(rows, planted, params):
-        made = deal(rows, planted, params)
+    def careless(rows, planted, params, group_of=None):
+        made = deal(rows, planted, params, group_of)
         return made + [made[0] | {"track_id": "again", "split": "train"}]
 
     monkeypatch.setattr(stages.split, "deal", careless)

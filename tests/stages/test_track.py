@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from core import media
+from core.choose import FINDERS, MESHES
 from core.params import Track as TrackParams
 from core.records import Reject
 from core.tracks import N_LANDMARKS, load_track
-from stages.track import FINDERS, KEEP_SCORE, MAX_GAP, MESHES, Face, Mapper, follow
+from stages.track import KEEP_SCORE, MAX_GAP, Face, Mapper, crop_box, follow
 from tests.stages.sync_clips import rows_of
 
 SHAPE = (240, 320, 3)
@@ -95,7 +97,13 @@ def test_one_moving_face_is_followed_on_every_frame():
     track = found.track(60, 1)
     assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01, "between two looks the box moves with the mesh"
     assert np.abs(track.landmarks - np.stack([shape_in(face(f)) for f in range(60)])).max() < 0.01 and track.meshed.all()
-    assert world.looks == list(range(0, 60, 5)), "the finder looks every fifth frame only"
+    assert world.looks == [0, 5, *range(10, 60, 10)], "every fifth frame, and every tenth once the mesh is known to fit"
+
+
+def test_who_has_no_mesh_is_looked_for_every_fifth_frame():
+    world = World(mover(20, 60, 70), mover(200, 60, 80), meshed=lambda k, f: k == 0)
+    found, _ = run(world, 40)
+    assert len(found) == 2 and set(range(0, 40, 5)) <= set(world.looks)
 
 
 def test_two_faces_keep_to_themselves():
@@ -233,6 +241,27 @@ def test_tracks_of_a_clip_go_from_left_to_right(tmp_path):
     assert [(t["track_id"], t["track_index"]) for t in made] == [("a-c0-t0", 0), ("a-c0-t1", 1)]
     assert [load_track(t).boxes[0, 0] for t in made] == [20, 200]
     assert all(t["face_share"] == 1 and t["mesh_share"] == 0 and t["finder"] == "fake:1" for t in made)
+
+
+@pytest.mark.parametrize(("box", "left"), [
+    ({"box": [0.5, 0.0, 1.0, 1.0], "box_unit": "share"}, [200]),
+    ({"box": [0, 0, 480, 720], "box_unit": "px", "box_frame_height": 720}, [20]),  # thrice the size of what came
+    ({"box": [0, 0, 150, 240], "box_unit": "px"}, [20]),
+    ({"box": [0, 0, 1000, 1000], "box_unit": "px"}, [20, 200]),  # of another, unknown size
+    ({}, [20, 200])], ids=["share", "known height", "pixels", "unknown height", "none"])
+def test_only_faces_in_the_box_of_the_index_are_tracked(box, left, tmp_path):
+    made = mapper(World(mover(200, 60, 80), mover(20, 60, 70)), tmp_path, n=51)(row(51) | box)["tracks"]
+    assert [load_track(t).boxes[0, 0] for t in made] == left
+
+
+def test_a_box_without_a_face_in_it_is_a_reject_that_says_so(tmp_path):
+    with pytest.raises(Reject, match="no_face: a-c0: 1 found, none in the box 0 0 160 48 that the index gives"):
+        mapper(World(mover(60, 100, 80)), tmp_path)(row() | {"box": [0, 0, 0.5, 0.2], "box_unit": "share"})
+
+
+def test_the_box_comes_from_what_the_index_said_of_the_recording():
+    assert crop_box(json.dumps({"box": [0, 0, 1, 1], "box_unit": "share", "video": "v"})) == {"box": [0, 0, 1, 1], "box_unit": "share"}
+    assert crop_box(None) == crop_box("{}") == {}
 
 
 def test_a_clip_whose_frames_do_not_come_is_refused(tmp_path):

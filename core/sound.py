@@ -1,0 +1,37 @@
+"""The sound of clips, and the tracks that go on after inspection: the one place that knows whether a sound was put in step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from core.shards import read_rows
+from core.stage import out_folder
+from core.timing import SAMPLES_PER_FRAME
+
+
+def kept_tracks(instance: str) -> set[str]:
+    """The ids of the tracks that `inspect` kept, of one corpus and language."""
+    return {r["track_id"] for r in read_rows(out_folder("inspect", instance), "kept", ["track_id"])}
+
+
+def clip_sounds(instance: str) -> dict[str, dict[str, Any]]:
+    """clip id -> {clip_id, n_samples, audio} of one corpus and language; audio is FLAC, in step where `inspect` corrected it."""
+    sounds = {r["clip_id"]: r for r in read_rows(out_folder("segment", instance), "clips", ["clip_id", "n_samples", "audio"])}
+    for row in read_rows(out_folder("inspect", instance), "kept", ["clip_id", "n_samples", "audio"]):
+        if row["audio"] is not None:
+            sounds[row["clip_id"]] = row
+    return sounds
+
+
+def in_step(recording: np.ndarray, start_frame: int, n_frames: int, offset_frames: int) -> np.ndarray:
+    """The sound of a clip put in step: int16 samples of `recording` for its frames, taken `offset_frames` earlier.
+
+    offset_frames as metrics.sync counts it: > 0 means that the sound comes earlier in the file than the mouth. What lies before
+    the file's first sample is silence; what lies after its last is not there, so the result may be shorter than 640 n_frames.
+    """
+    first = (start_frame - offset_frames) * SAMPLES_PER_FRAME
+    stop = first + n_frames * SAMPLES_PER_FRAME
+    part = recording[max(0, first):max(0, stop)]
+    return np.concatenate([np.zeros(max(0, min(-first, stop - first)), recording.dtype), part])
