@@ -129,7 +129,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         clip = given.clip or synthetic(folder / "small", 160)
-        files = {"a minute": repeat(clip, folder / "minute.mkv", 60), f"{given.minutes:g} minutes": repeat(clip, folder / "long.mkv", given.minutes * 60),
+        files = {"a minute": repeat(clip, folder / "minute.mkv", 60),
+                 f"{given.minutes:g} minutes": repeat(clip, folder / "long.mkv", given.minutes * 60),
                  "tall": given.tall or synthetic(folder / "tall", 1080)}
         results = {name: measure(path, stages) for name, path in files.items()}
     print(f"{'':>12} {'size':>10} {'seconds':>8} {'clips':>6} {'loaded':>7} {'segment':>8} {'track':>7} {'crop':>7}  (peak, MB)")

@@ -50,7 +50,8 @@ def build(folder: Path, languages: list[str], speakers: int, jobs: int) -> dict[
     spy, log = folder / "spy", folder / "log.jsonl"
     spy.mkdir()
     (spy / "sitecustomize.py").write_text(SPY)
-    env = {**os.environ, "PYTHONPATH": f"{spy}{os.pathsep}{place}", "BENCH_SPY": str(log), "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(folder / "prefect")}
+    env = {**os.environ, "PYTHONPATH": f"{spy}{os.pathsep}{place}", "BENCH_SPY": str(log), "OMP_NUM_THREADS": "1",
+           "PREFECT_HOME": str(folder / "prefect")}
     env.pop("PREFECT_API_URL", None)
     subprocess.run([sys.executable, "-m", "flows.cli", "graph", "--write"], cwd=place, env=env, check=True, stdout=subprocess.DEVNULL)
     log.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ The figures themselves, and where to add one, are in stages/figures.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any

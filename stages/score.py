@@ -16,7 +16,7 @@ import numpy as np
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params, WeightsFile
-from core.records import Reject, carry
+from core.records import carry
 from core.shards import read_rows, unpack
 from core.stage import UserError, out_folder, run_cli, seal
 from core.timing import SAMPLES_PER_FRAME
