@@ -24,6 +24,7 @@ from core.tracks import N_LANDMARKS, Track, pack_track, smooth_points
 START_SCORE = {"yunet": 0.6, "blazeface": 0.5}
 KEEP_SCORE = 0.3  # a face that is followed already is believed at this score
 CLOSER = 3.0  # side of the second look, in boxes
+PATIENCE = 4  # looks at which the mesh is tried in vain before it is tried at every fourth only
 MAX_GAP = 25  # frames without a sighting that are interpolated, as in SyncNet's pipeline
 
 
@@ -135,6 +136,7 @@ class Face:
         self.boxes: dict[int, np.ndarray] = {frame: box}
         self.points: dict[int, np.ndarray] = {}
         self.here = box  # where it is believed to be
+        self._vain = 0  # tries of the mesh in vain, one after the other
         self._shift = np.zeros(2, np.float32)  # from the mesh's centre to the finder's box centre
 
     def found(self, frame: int, box: np.ndarray) -> None:
@@ -151,6 +153,12 @@ class Face:
             self.here = np.concatenate([centre + self._shift - half, centre + self._shift + half]).astype(np.float32)
             self.boxes[frame] = self.here
         self.points[frame] = points
+        self._vain = 0
+
+    def may_fit(self) -> bool:
+        """Whether the mesh should be tried on a face that was without one: it costs six passes to fail, so ever more rarely."""
+        self._vain += 1
+        return self._vain <= PATIENCE or self._vain % PATIENCE == 0
 
     def last_seen(self) -> int:
         return max(self.boxes)
@@ -205,7 +213,7 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
             _look(finder, frame, faces, f, iou_least, start_score)
         for face in [x for x in faces if f - x.last_seen() <= MAX_GAP]:
             # A face whose mesh does not fit (a mask, a hand before it) is tried again at the next look only.
-            fitted_before = f - 1 in face.points or f in face.boxes
+            fitted_before = f - 1 in face.points or (f in face.boxes and face.may_fit())
             near = face.points.get(f - 1)
             points = _mesh(mesh, frame, face.here, near) if fitted_before else None
             if points is None and fitted_before and not looked:

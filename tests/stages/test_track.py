@@ -175,6 +175,11 @@ def test_a_lost_mesh_is_asked_for_at_once_and_found_again():
     assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01
 
 
+def test_a_mesh_that_comes_late_is_still_found():
+    (found,), _ = run(World(mover(60, 60, 80), meshed=lambda k, f: f >= 60), 120)
+    assert 60 <= min(found.points) <= 75 and sorted(found.points) == list(range(min(found.points), 120))
+
+
 def test_a_face_that_never_fits_the_mesh_has_boxes_all_the_same():
     face = mover(60, 60, 80, dx=0.5)
     (found,), _ = run(World(face, meshed=lambda k, f: False), 51)
