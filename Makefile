@@ -27,7 +27,7 @@ real: demo
 
 test: .venv/.test-installed
 	@$(PY) -m flows.doctor
-	$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile
+	$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 doctor: .venv/.demo-installed
 	@$(PY) -m flows.cli doctor

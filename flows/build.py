@@ -20,7 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import gpu, server, show
 from flows.graph import Call, Outcome
 from flows.plan import Plan, plan
-from flows.runner import cores, gpus, only_build
+from flows.runner import cores, gpus, only_build, stopped
 from flows.schedule import MOST_PER_CALL, Schedule
 
 BUILD_TARGETS = ["split", "crop", "features"]
@@ -163,6 +163,8 @@ def _drive(todo: Plan, jobs: int) -> list[Outcome]:
     with show.Live(len(items)) as live:
         try:
             while not schedule.done:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
                 for outcome in schedule.settle():
                     live.finished(outcome)
                 while batch := schedule.take():
@@ -187,6 +189,8 @@ def _drive(todo: Plan, jobs: int) -> list[Outcome]:
 def _next(finished: queue.SimpleQueue) -> Any:
     """The next finished task. Waits in short turns: a wait without end would not hear Ctrl-C."""
     while True:
+        if stopped.is_set():
+            raise KeyboardInterrupt
         try:
             return finished.get(timeout=0.5)
         except queue.Empty:

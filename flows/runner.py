@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ LOCK = Path(".babelface/build.lock")
 HOLDER = Path(".babelface/build.json")
 LOCKED = 3
 INTERRUPTED = 130
+# Set by Ctrl-C and SIGTERM. The exception that they raise is lost where a library catches everything, or runs a finalizer just then;
+# this stays, and the flow looks at it.
+stopped = threading.Event()
 
 
 class Locked(RuntimeError):
@@ -92,16 +96,19 @@ def _with_prefect(what: str, todo: Plan, jobs: int) -> list[Outcome]:
     from flows.server import prefect_api
 
     def stop(_number: int, _frame: object) -> None:
+        stopped.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    stopped.clear()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with prefect_api():
             from flows import build
 
             return build.run_plan(what, todo, jobs)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def cores() -> int:

@@ -85,6 +85,17 @@ def test_stopped_in_the_middle_and_started_again(repo, prefect_server, expected,
     assert not repo.two_writers
 
 
+def test_ctrl_c_is_heard_though_a_library_swallowed_its_exception():
+    code = "\n".join([
+        "import os, queue, signal", "from flows import build, runner", "build.run_plan = lambda *_: swallow()", "def swallow():",
+        "    try: os.kill(os.getpid(), signal.SIGINT)", "    except BaseException: pass",
+        "    return build._next(queue.SimpleQueue())", "from contextlib import nullcontext", "from flows import server",
+        "server.prefect_api = nullcontext",
+        "try: runner._with_prefect('build', None, 1)", "except KeyboardInterrupt: print('heard')"])
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert run.stdout.strip() == "heard", run.stderr
+
+
 def test_one_build_at_a_time(repo, prefect_server, expected):
     first = repo.start(step_s=0.5, PREFECT_API_URL=prefect_server)
     repo.wait_for("data/first-a/item-0")

@@ -30,9 +30,10 @@ def test_equals_torchmetrics(n, m, dim):
 def test_parts_give_what_the_whole_gives(n, monkeypatch):
     monkeypatch.setattr(d, "FOLD_AT", 20)
     a, b = features(1, n, 6), features(2, 30, 6, 0.5)
-    expected = d.frechet_distance(a, b)
-    assert d.frechet_of_parts([a[:1], a[1:2], a[2:]], [b]) == pytest.approx(expected, rel=1e-9)
-    assert d.frechet_of_parts(iter([a[:-1], a[-1:]]), iter([b[:25], b[25:]])) == pytest.approx(expected, rel=1e-9)
+    # Fewer samples than dimensions: a square root of what should be zero, as above.
+    expected = pytest.approx(d.frechet_distance(a, b), rel=1e-9 if n > 6 else 1e-6)
+    assert d.frechet_of_parts([a[:1], a[1:2], a[2:]], [b]) == expected
+    assert d.frechet_of_parts(iter([a[:-1], a[-1:]]), iter([b[:25], b[25:]])) == expected
     with pytest.raises(ValueError, match="at least 2 samples"):
         d.frechet_of_parts([], [b])
 
