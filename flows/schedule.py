@@ -9,6 +9,8 @@ from flows.plan import MAY, Item, Plan
 
 # A dvc call costs about a second beside the stage; cheap instances share one, but never so many that a core stands idle.
 MOST_PER_CALL = 4
+# How long an instance takes, roughly, beside a cheap one: a training that is begun last leaves the other cores idle while everything waits for it.
+COSTS = {"train": 6, "generate": 3, "score": 3}
 
 
 class Schedule:
@@ -23,7 +25,8 @@ class Schedule:
                 self._after[above].append(item.name)
         self._depth: dict[str, int] = {}
         for name in reversed(self._items):
-            self._depth[name] = 1 + max((self._depth[n] for n in self._after[name]), default=0)
+            cost = COSTS.get(self._items[name].stage, 1)
+            self._depth[name] = cost + max((self._depth[n] for n in self._after[name]), default=0)
         self.outcomes: dict[str, Outcome] = {}
         self._running: dict[str, tuple[str, ...]] = {}
 

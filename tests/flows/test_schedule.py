@@ -103,3 +103,11 @@ def test_something_bigger_than_the_machine_still_runs_alone():
     schedule = Schedule(plan_of(nodes(("a", [], {"cpus": 64}, ("never run",)), ("b", [], {}, ("never run",)))), jobs=2)
     first = schedule.take()
     assert first == ("a",) and schedule.take() is None
+
+
+def test_what_everything_waits_for_begins_first():
+    """Both may begin: a training that all scores wait for, and a generator that only one waits for."""
+    why = ("never run",)
+    todo = plan_of(nodes(("generate-a", (), {}, why), ("train-expert", (), {}, why), ("score-a", ("generate-a", "train-expert"), {}, why),
+                         ("report", ("score-a",), {}, why)))
+    assert Schedule(todo, jobs=1).take() == ("train-expert",)
