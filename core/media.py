@@ -196,12 +196,12 @@ def read_frames_jpeg(
 
 
 def _shrink(plane: np.ndarray, to: tuple[int, int]) -> np.ndarray:
-    """A plane averaged over areas down to (width, height). OpenCV is quick only at a factor of two, so that is taken while it fits."""
+    """A plane averaged over areas, halved while it fits, which OpenCV does quickly, and then interpolated to (width, height)."""
     import cv2
 
     while plane.shape[0] % 2 == plane.shape[1] % 2 == 0 and plane.shape[0] >= 2 * to[1] and plane.shape[1] >= 2 * to[0]:
         plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return cv2.resize(plane, to, interpolation=cv2.INTER_AREA)
+    return plane if plane.shape == to[::-1] else cv2.resize(plane, to, interpolation=cv2.INTER_LINEAR)
 
 
 def read_small_frames(
