@@ -29,7 +29,7 @@ import atexit, json, os, resource, sys, time
 
 def _write(words=tuple(open("/proc/self/cmdline").read().split("\\0")), began=time.monotonic()):
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    kind = next((w for w in words if w.startswith("stages.") or w in ("dvc", "flows.cli")), "other")
+    kind = next((w for w in words if w.startswith("stages.") or w in ("dvc", "flows.cli") or w.endswith("quick_dvc.py")), "other")
     cpu = [own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime]
     with open(os.environ["BENCH_SPY"], "a") as log:
         log.write(json.dumps([kind, list(words), *cpu, time.monotonic() - began]) + "\\n")
@@ -63,7 +63,7 @@ def build(folder: Path, languages: list[str], speakers: int, jobs: int) -> dict[
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     stages = sum(own + children for kind, _, own, children, _ in lines if kind.startswith("stages."))
     total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    calls = [words for kind, words, *_ in lines if kind == "dvc" and "repro" in words]
+    calls = [words for kind, words, *_ in lines if kind.endswith("dvc.py") and "repro" in words]
     n_stages = sum(kind.startswith("stages.") for kind, *_ in lines)
     return {"clips": speakers * len(languages), "stages_s": stages, "else_s": total - stages, "instances": n_stages, "dvc_calls": len(calls)}
 

@@ -105,7 +105,7 @@ def _is_dvc(process: Any) -> bool:
         words = process.cmdline()
     except Exception:  # noqa: BLE001  a process that vanished or is not ours is not our dvc
         return False
-    return any(Path(w).name == "dvc" for w in words[:3]) or ("-m" in words[:3] and "dvc" in words[:4])
+    return any(Path(w).name in ("dvc", "quick_dvc.py") for w in words[:3]) or ("-m" in words[:3] and "dvc" in words[:4])
 
 
 def out_folder(stage: str, instance: str) -> Path:

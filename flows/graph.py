@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.params import Params, load_params
-from flows import spec
+from flows import quick_dvc, spec
 from flows.folders import quick_hashes
 from flows.mend import LOST, keep_lock, mend, not_cached
 
@@ -116,6 +116,7 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    quick_dvc.install()
     try:
         mend(root)
         with Repo(str(root), _wait_for_lock=True) as repo:
@@ -241,8 +242,8 @@ class Call:
         return outcomes
 
     def _once(self, names: list[str], outcomes: dict[str, Outcome]) -> tuple[list[str], int]:
-        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable, "-m", "dvc",
-                   "--wait-for-lock", "repro", "--single-item", "--keep-going", *names]
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable, "-P",
+                   str(Path(__file__).with_name("quick_dvc.py")), "--wait-for-lock", "repro", "--single-item", "--keep-going", *names]
         mend(self._root)
         with self._guard:
             if self.killed.is_set():

@@ -27,7 +27,7 @@ COMMANDS = ("stages/score_files.py", "stages/score_report.py")
 ONLY = {
     "av": lambda f: f.startswith("core/media"),
     "torchcodec": lambda f: f.startswith("core/media"),
-    "dvc": lambda f: f in ("flows/graph.py", "flows/folders.py", "flows/mend.py", "flows/revisions.py", "flows/remote.py"),
+    "dvc": lambda f: f in ("flows/graph.py", "flows/folders.py", "flows/mend.py", "flows/quick_dvc.py", "flows/revisions.py", "flows/remote.py"),
     "dvc_objects": lambda f: f == "flows/remote.py",
     "prefect": lambda f: f in ("flows/build.py", "flows/nightly.py", "flows/serve.py", "flows/train.py"),
     "torch": lambda f: not f.startswith("flows/"),

@@ -110,7 +110,7 @@ def test_killing_dvc_ends_the_stage_and_the_next_call_goes_on(repo, monkeypatch,
     thread.start()
     repo.wait_for("data/first-a/item-1")
     stage = int((repo.path / "side" / "pid-first-a").read_text())
-    dvc = next(p for p in psutil.Process(stage).parents() if "dvc" in p.cmdline()[:4] and "child.py" not in " ".join(p.cmdline()))
+    dvc = next(p for p in psutil.Process(stage).parents() if "quick_dvc.py" in " ".join(p.cmdline()[:4]) and "child.py" not in " ".join(p.cmdline()))
     kill(dvc.pid)
     thread.join(15)
     repo.assert_stages_end()
