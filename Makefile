@@ -32,14 +32,15 @@ test: .venv/.test-installed
 doctor: .venv/.demo-installed
 	@$(PY) -m flows.cli doctor
 
-# The demo needs no test packages; a stamp each, so that neither installs twice.
+# The demo needs no test packages; a stamp each, so that neither installs twice. Python compiles what is imported when it first is: of
+# these packages that is a small part, and compiling all of it takes a minute.
 .venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing (about 5 GB with PyTorch; a few minutes the first time)"
-	@$(PY) -m pip install -q -c constraints.txt -e .
+	@$(PY) -m pip install -q --no-compile -c constraints.txt -e .
 	@touch $@
 
 .venv/.test-installed: pyproject.toml constraints.txt | .venv/bin/python
-	@$(PY) -m pip install -q -c constraints.txt -e '.[test]'
+	@$(PY) -m pip install -q --no-compile -c constraints.txt -e '.[test]'
 	@touch $@ .venv/.demo-installed
 
 .venv/bin/python:

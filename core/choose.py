@@ -36,9 +36,9 @@ def other_models(track: Any, data: Path = Path("data/track")) -> dict[str, str]:
         marks = read_json(path).get("of", {}).get("weights", {})
         said = []
         for part, asked, names in (("finder", track.finder, FINDERS), ("landmarker", track.landmarker, MESHES)):
-            was = marks.get(part, "").partition(":")[0]
-            now = next((kind for kind, name in names.items() if _is_here(name)), was) if asked == "auto" else asked
-            if was and was != now and asked == "auto":
+            was = marks.get(part, "").partition(":")[0] if asked == "auto" else ""
+            now = next((kind for kind, name in names.items() if was and _is_here(name)), was)
+            if was != now:
                 said.append(f"{part} {was}, now {now}")
         if said:
             found[path.parent.name] = "; ".join(said)

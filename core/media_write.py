@@ -55,6 +55,7 @@ def _mux(path: str, frames, audio, fps, crf, preset, audio_codec, pix_fmt, profi
     shape = _check_rgb(first, "write_video").shape
     even = 2 if pix_fmt in ("yuv420p", "yuvj420p") else 1
     pad = ((0, -shape[0] % even), (0, -shape[1] % even), (0, 0))
+    odd = any(after for _, after in pad)
     rate, scaler, sent = Fraction(fps).limit_denominator(1_001_000), VideoReformatter(), 0
     options = {"movflags": "+faststart"} if not path.endswith(".mkv") else {}
     with av.open(path, "w", options=options, container_options={"fflags": "+bitexact"}) as out:
@@ -71,10 +72,13 @@ def _mux(path: str, frames, audio, fps, crf, preset, audio_codec, pix_fmt, profi
             track.codec_context.flags |= Flags.bitexact
             if audio_codec == "aac":
                 track.bit_rate = AAC_BITS_PER_S
+                track.codec_context.options = {"aac_coder": "fast"}  # a third of the time; speech at this rate sounds the same
         for index, rgb in enumerate(chain([first], frames)):
             if _check_rgb(rgb, "write_video").shape != shape:
                 raise ValueError(f"write_video: frame {index} has shape {rgb.shape}, the first {shape}")
-            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.pad(rgb, pad, mode="edge")), format="rgb24")
+            if odd:
+                rgb = np.pad(rgb, pad, mode="edge")
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
             image = scaler.reformat(image, format=pix_fmt, threads=1)
             image.pts, image.time_base = index, 1 / rate
             out.mux(video.encode(image))

@@ -97,8 +97,9 @@ def partner(track: dict[str, Any], tracks: list[dict[str, Any]], condition: str,
     """The test track whose sound `track` gets in a condition, or None where there is none.
 
     Same language for cross-audio and shuffled, another one that is not planted for cross-language; never the same recording.
-    Tracks at least as long come first, then longer before shorter; a seeded hash decides between equals, so that another
-    clip in the corpus changes the partner of few.
+    Tracks at least as long come first, then longer before shorter. Of those, for shuffled, the speaker's own: then only the words differ,
+    where another voice would bring its own level of every sync measure, which is larger than what is to be measured. A seeded hash
+    decides between equals, so that another clip in the corpus changes the partner of few.
     """
     if condition == "still":
         return None
@@ -110,8 +111,9 @@ def partner(track: dict[str, Any], tracks: list[dict[str, Any]], condition: str,
             return other["language"] != track["language"] and other["fold"] != "planted"
         return other["language"] == track["language"] and other["corpus"] == track["corpus"]
 
-    def rank(other: dict[str, Any]) -> tuple[int, str]:
-        return -min(other["n_frames"], track["n_frames"]), _lot(seed, condition, track["track_id"], other["track_id"])
+    def rank(other: dict[str, Any]) -> tuple[int, bool, str]:
+        stranger = condition == "shuffled" and other["cluster"] != track["cluster"]
+        return -min(other["n_frames"], track["n_frames"]), stranger, _lot(seed, condition, track["track_id"], other["track_id"])
 
     return min(filter(fits, tracks), key=rank, default=None)
 

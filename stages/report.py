@@ -20,6 +20,7 @@ from core.stage import UserError, out_folder, run_cli
 OUT = Path("results/report")
 MOST_PX = 256  # longer side of a gallery video
 CRF = 23
+MOST_THREADS = 8  # each holds the frames of one clip
 SAMPLES_PER_FRAME = 640
 
 
@@ -55,20 +56,23 @@ def write_page(document: dict[str, Any], folder: Path, shelf: Any) -> None:
 
 def write_gallery(gallery: list[dict[str, Any]], folder: Path, shelf: Any) -> dict[str, dict[str, str]]:
     """Writes every gallery video (H.264 and AAC) and its poster into folder/media; {generated_id: {video, poster}}."""
-    from core.media import encode_jpeg, write_video
+    from concurrent.futures import ThreadPoolExecutor
 
-    out: dict[str, dict[str, str]] = {}
-    for clip in gallery:
-        for video in clip["videos"]:
-            name = (
-                f"{_safe(video['system'])}-{video['condition']}-{hashlib.sha256(video['generated_id'].encode()).hexdigest()[:12]}"
-            )
-            frames = [shrink(f) for f in shelf.frames(video, clip)]
-            sound = shelf.sound(video, clip, len(frames))
-            write_video(folder / "media" / f"{name}.mp4", frames, audio=sound, crf=CRF, profile="main")
-            write_bytes(folder / "media" / f"{name}.jpg", encode_jpeg(frames[len(frames) // 3], 80))
-            out[video["generated_id"]] = {"video": f"media/{name}.mp4", "poster": f"media/{name}.jpg"}
-    return out
+    def write(job: tuple[dict[str, Any], dict[str, Any]]) -> tuple[str, dict[str, str]]:
+        from core.media import encode_jpeg, write_video
+
+        clip, video = job
+        digest = hashlib.sha256(video["generated_id"].encode()).hexdigest()[:12]
+        name = f"{_safe(video['system'])}-{video['condition']}-{digest}"
+        frames = [shrink(f) for f in shelf.frames(video, clip)]
+        sound = shelf.sound(video, clip, len(frames))
+        write_video(folder / "media" / f"{name}.mp4", frames, audio=sound, crf=CRF, profile="main")
+        write_bytes(folder / "media" / f"{name}.jpg", encode_jpeg(frames[len(frames) // 3], 80))
+        return video["generated_id"], {"video": f"media/{name}.mp4", "poster": f"media/{name}.jpg"}
+
+    # Decoding and encoding hold no lock of Python's, and nothing else runs beside the last stage.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        return dict(pool.map(write, [(clip, video) for clip in gallery for video in clip["videos"]]))
 
 
 def _safe(name: str) -> str:

@@ -282,8 +282,8 @@ def _scaled(track: Any, size: tuple[int, int], base: tuple[int, int]) -> Any:
 
 
 def with_controls(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries, the real video that they refer to, and each real video beside the sound of another of its language: without
-    these no gap can be had, and nobody knows where the expert may judge. Nothing is listed twice."""
+    """The entries, the real video that they refer to, and each real video beside the sound of another of its language, of the same speaker
+    where there is one: without these no gap can be had, and nobody knows where the expert may judge. Nothing is listed twice."""
     entries = list(entries)
     given = {e.generated for e in entries if e.system == REAL and e.condition == "self"}
     real: dict[Path, Entry] = {e.generated: e for e in entries if e.generated in given and e.system == REAL and e.condition == "self"}
@@ -294,7 +294,7 @@ def with_controls(entries: Iterable[Entry]) -> list[Entry]:
     if not any(e.system == REAL and e.condition == "shuffled" for e in entries):
         for e in real.values():
             others = sorted((o for o in real.values() if o.language == e.language and o.generated != e.generated),
-                            key=lambda o: (o.speaker == e.speaker and e.speaker is not None, o.name <= e.name, o.name))
+                            key=lambda o: (o.speaker is None or o.speaker != e.speaker, o.name <= e.name, o.name))
             if others:
                 shuffled.append(replace(e, condition="shuffled", audio=others[0].generated, audio_name=others[0].name,
                                         audio_language=others[0].language))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,25 @@ def workspace(tmp_path: Path):
     return make
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A function that mounts a file system of so many MB and gives its folder; skips where none can be mounted."""
+    mounted = []
+
+    def mount(size_mb: int) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(place)], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for Prefect's database, one for all tests: making it takes ten seconds."""
@@ -64,7 +84,6 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished tiny workspace, made once by plain `dvc repro` (also when several processes run tests). Read it, do not change it."""
-    import subprocess
     import sys
 
     import filelock

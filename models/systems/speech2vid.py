@@ -8,6 +8,8 @@ loss L1 with an optional extra weight on the mouth, no feature loss (its weights
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -67,7 +69,8 @@ class FaceEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Joint code (B, n, 1, 1) and the skips to (B, 3, 109, 109) before the sigmoid. No batch normalisation, as published."""
+    """Joint code (B, n, 1, 1) and the skips, of each or one for all, to (B, 3, 109, 109) before the sigmoid. No batch normalisation, as
+    published."""
 
     def __init__(self, n_in: int, skips: tuple[int, int, int], d: int):
         super().__init__()
@@ -96,10 +99,10 @@ class Decoder(nn.Module):
         x = F.relu(self.conv8(code))
         for conv in (self.conv9, self.conv10, self.conv11, self.conv12):
             x = F.relu(conv(_up(x)))
-        x = F.relu(self.conv13(_up(torch.cat([x, skip12], 1))))
+        x = F.relu(_joined(self.conv13, _up, x, skip12))
         x = F.relu(self.conv14(x))
-        x = F.relu(self.conv15(_pad(_up(torch.cat([x, skip26], 1)))))
-        x = F.relu(self.conv16(_pad(_up(torch.cat([x, skip53], 1)))))
+        x = F.relu(_joined(self.conv15, _up_pad, x, skip26))
+        x = F.relu(_joined(self.conv16, _up_pad, x, skip53))
         x = F.relu(self.conv17(_pad(x)))
         return self.conv18(_pad(x))
 
@@ -112,6 +115,19 @@ def _up(x: Tensor) -> Tensor:
 def _pad(x: Tensor) -> Tensor:
     """Two rows and columns before, one after: a 3 x 3 convolution then grows its input by one pixel."""
     return F.pad(x, (2, 1, 2, 1))
+
+
+def _up_pad(x: Tensor) -> Tensor:
+    return _pad(_up(x))
+
+
+def _joined(conv: nn.Conv2d, widen: Callable[[Tensor], Tensor], x: Tensor, skip: Tensor) -> Tensor:
+    """conv(widen([x, skip])) with x (B, C, H, W) and skip (B, D, H, W), or (1, D, H, W) where one skip serves all of the batch: its
+    share of the sum, which is half of the work, is then done once."""
+    if len(skip) == len(x):
+        return conv(widen(torch.cat([x, skip], 1)))
+    own, of_skip = conv.weight[:, :x.shape[1]], conv.weight[:, x.shape[1]:]
+    return F.conv2d(widen(x), own, conv.bias, padding=conv.padding) + F.conv2d(widen(skip), of_skip, padding=conv.padding)
 
 
 def _faces(stills: Tensor) -> Tensor:
@@ -166,6 +182,6 @@ class System(Base):
             n = len(audio)
             sound = self.audio(audio.transpose(1, 2)[:, None] / MFCC_SCALE)
             code = torch.cat([sound, face.expand(n, -1, -1, -1)], 1)
-            made = torch.sigmoid(self.decoder(code, tuple(s.expand(n, -1, -1, -1) for s in skips)))
+            made = torch.sigmoid(self.decoder(code, skips))
             frames.append((made * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(frames)

@@ -25,29 +25,12 @@ def _in_tmp(tmp_path, monkeypatch):
 
 # Forks for every run: a new process each time, without the price of a new interpreter.
 KILL_EVERYWHERE = '''
-import importlib, os, shutil, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
 import pyarrow.compute, pyarrow.parquet
-import tests.core.mappers
 from core import executor
-from core.records import Reject
+from tests.core.mappers import InHere
 from tests.core.test_executor import items, run, tree
-
-
-class InHere:
-    def __init__(self, mapper, config, **_):
-        module, name = mapper.split(":")
-        self._function = getattr(importlib.import_module(module), name)(config)
-
-    def map(self, tasks):
-        for index, path, _, payload in tasks:
-            try:
-                tables, verdict = self._function(payload), None
-            except Reject as reject:
-                tables, verdict = {}, (reject.reason, reject.detail)
-            executor.write_result(Path(path), tables, verdict)
-            yield index, verdict
-
 
 executor.WorkerPool = InHere
 os.fsync = lambda handle: None  # a kill loses nothing that was written
@@ -159,22 +142,8 @@ def test_no_room_for_a_file(limit, monkeypatch):
     assert limit == 9000 or len(calls()) == done == 12, "what was done before is not done again"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 3 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def test_a_full_disk(small_disk, monkeypatch):
-    monkeypatch.chdir(small_disk)
+    monkeypatch.chdir(small_disk(3))
     size = 60000
     assert stage(size).returncode == 0
     whole = tree()

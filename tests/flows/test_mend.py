@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 import pytest
 
@@ -35,30 +34,23 @@ def test_a_torn_lock_file_is_replaced_by_the_last_whole_one(tmp_path, torn):
 
 
 @pytest.mark.slow
-def test_a_full_disk_while_dvc_keeps_a_result(tmp_path, monkeypatch):
+def test_a_full_disk_while_dvc_keeps_a_result(small_disk):
     """The stage ends well, DVC's copy into its cache and its lock file do not."""
     from tests.flows.fake import Repo
 
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    try:
-        repo = Repo(place / "repo")
-        large = (repo.path / "work.py").read_text().replace('{setting} {seed}")', '{setting} {seed}" * 700)')
-        (repo.path / "work.py").write_text(large)
-        assert Call(["first@b"], root=repo.path).run()["first@b"].status == "ran"
-        free = os.statvfs(place)
-        (place / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize - 450_000))  # for the result, but not for a copy of it
-        failed = Call(["first@a"], root=repo.path).run()["first@a"]
-        assert failed.status == "failed" and "no room left" in failed.why
-        (place / "ballast").unlink()
-        done = Call(["first@a", "first@b"], root=repo.path).run()
-        # Which of the two it is hangs on whether DVC still had room for a whole dvc.lock.
-        assert done["first@a"].status in ("ran", "cached") and done["first@b"].status == "cached", done
-        assert {n.name for n in graph.load_graph(repo.path) if not n.reasons} == {"first@a", "first@b"}
-        (repo.path / "data" / "first-a" / "item-0").unlink()
-        assert repo.dvc("checkout", "first@a").returncode == 0 and (repo.path / "data/first-a/item-0").exists(), "the copy is whole"
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    place = small_disk(6)
+    repo = Repo(place / "repo")
+    large = (repo.path / "work.py").read_text().replace('{setting} {seed}")', '{setting} {seed}" * 700)')
+    (repo.path / "work.py").write_text(large)
+    assert Call(["first@b"], root=repo.path).run()["first@b"].status == "ran"
+    free = os.statvfs(place)
+    (place / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize - 450_000))  # for the result, but not for a copy of it
+    failed = Call(["first@a"], root=repo.path).run()["first@a"]
+    assert failed.status == "failed" and "no room left" in failed.why
+    (place / "ballast").unlink()
+    done = Call(["first@a", "first@b"], root=repo.path).run()
+    # Which of the two it is hangs on whether DVC still had room for a whole dvc.lock.
+    assert done["first@a"].status in ("ran", "cached") and done["first@b"].status == "cached", done
+    assert {n.name for n in graph.load_graph(repo.path) if not n.reasons} == {"first@a", "first@b"}
+    (repo.path / "data" / "first-a" / "item-0").unlink()
+    assert repo.dvc("checkout", "first@a").returncode == 0 and (repo.path / "data/first-a/item-0").exists(), "the copy is whole"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -12,9 +11,9 @@ import yaml
 
 import stages.download
 from core import executor, media, shards
-from core.records import Reject
 from core.stage import UserError
 from corpora.fetch import forgotten, ledger
+from tests.core.mappers import InHere
 from tests.core.media_clips import mux
 from tests.corpora.fault_server import fault_server
 from tests.stages.sync_clips import SHORT, hum, inside, rejects_of, rows_of, workspace
@@ -44,23 +43,6 @@ def net(tmp_path_factory):
             stages.download.main("net-en", params)
             rows = {r["item_id"]: r for r in ledger.rows(folder / OUT)}
         yield folder, server, rows
-
-
-class InHere:
-    """A pool that is this process: starting one costs more than all that these tests do."""
-
-    def __init__(self, mapper, config, **_):
-        module, name = mapper.split(":")
-        self._function = getattr(importlib.import_module(module), name)(config)
-
-    def map(self, tasks):
-        for index, path, _, payload in tasks:
-            try:
-                tables, verdict = self._function(payload), None
-            except Reject as reject:
-                tables, verdict = {}, (reject.reason, reject.detail)
-            executor.write_result(Path(path), tables, verdict)
-            yield index, verdict
 
 
 @pytest.fixture(autouse=True)

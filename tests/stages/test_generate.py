@@ -20,9 +20,9 @@ SIZE, PLANTED = 160, "x-bad"
 
 
 def rows(*specs):
-    """Track rows from (id, language, recording, n_frames)."""
-    return [{"track_id": i, "language": tag, "recording_id": rec, "n_frames": n, "corpus": "toy",
-             "fold": "planted" if tag == PLANTED else "real"} for i, tag, rec, n in specs]
+    """Track rows from (id, language, recording, n_frames), each of a speaker of its own, or (..., speaker)."""
+    return [{"track_id": i, "language": tag, "recording_id": rec, "n_frames": n, "corpus": "toy", "cluster": f"speaker:{(*who, rec)[0]}",
+             "fold": "planted" if tag == PLANTED else "real"} for i, tag, rec, n, *who in specs]
 
 
 TRACKS = rows(("a", "en", "r1", 50), ("b", "en", "r1", 90), ("c", "en", "r2", 40), ("d", "en", "r3", 60), ("e", "en", "r4", 70),
@@ -33,6 +33,14 @@ TRACKS = rows(("a", "en", "r1", 50), ("b", "en", "r1", 90), ("c", "en", "r2", 40
 def test_a_partner_speaks_the_same_language_in_another_recording_and_is_long_enough(condition):
     assert partner(TRACKS[0], TRACKS, condition, 0)["track_id"] in ("d", "e")
     assert partner(TRACKS[1], TRACKS, condition, 0)["track_id"] == "e"  # none is as long as b: the longest
+
+
+def test_shuffled_sound_is_the_same_voice_saying_something_else_where_that_is_long_enough():
+    some = rows(("a", "en", "r1", 50, "anna"), *((f"x{k}", "en", f"x{k}", 60) for k in range(20)), ("b", "en", "r2", 50, "anna"),
+                ("c", "en", "r3", 40, "anna"))
+    assert {partner(some[0], some, "shuffled", seed)["track_id"] for seed in range(5)} == {"b"}
+    assert partner(some[0], [*some[:-2], some[-1]], "shuffled", 0)["track_id"][0] == "x", "a whole clip of another rather than half a one"
+    assert any(partner(some[0], some, "cross-audio", seed)["track_id"] != "b" for seed in range(5)), "another's voice is wanted there"
 
 
 def test_another_language_is_another_one_and_not_a_planted_one():
