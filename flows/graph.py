@@ -114,18 +114,21 @@ def load_graph(root: Path = Path("."), *, stale: bool = True) -> list[Node]:
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     import networkx as nx
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
 
     quick_dvc.install()
     try:
         mend(root)
-        with Repo(str(root), _wait_for_lock=True) as repo:
+        with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo), quick_dvc.params_once():
             graph = repo.index.graph
             # `name` and `def_path` are as dvc.yaml spells them; addresses and str() depend on the current folder.
             made = {out.def_path for s in graph.nodes for out in s.outs}
             never = {s.name for s in graph.nodes if not any(out.hash_info for out in s.outs)}
+            status = {}
             with quick_hashes(root):
-                status = repo.status() if stale else {}
+                # What Repo.status does, after reading dvc.yaml and dvc.lock a second and a third time.
+                for stage in graph.nodes if stale else ():
+                    status |= stage.status(check_updates=True)
             changes = {s.name: ("never run",) if s.name in never else _reasons(status[s.addressing], made, _changed_params(s))
                        for s in graph.nodes if s.addressing in status}
             # Sorted by name inside a level, so that the order never depends on a set.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 HEAD = "schema: '2.0'\nstages:\n"
@@ -57,6 +58,26 @@ def install() -> None:
         return plain_load(self, **kwargs)
 
     Lockfile.dump_stages, Lockfile._load_yaml, Lockfile._quick = dump_stages, load_yaml, True
+
+
+@contextlib.contextmanager
+def params_once() -> Iterator[None]:
+    """While it lasts, DVC parses a file of params once, not once for every stage that depends on it."""
+    from dvc.dependency import param
+
+    real, seen = param.load_path, {}
+
+    def load_path(path: Any, fs: Any, **kwargs: Any) -> Any:
+        key = (str(path), fs, *sorted(kwargs.items()))
+        if key not in seen:
+            seen[key] = real(path, fs, **kwargs)
+        return seen[key]
+
+    param.load_path = load_path
+    try:
+        yield
+    finally:
+        param.load_path = real
 
 
 def spliced(text: str, new: dict[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import quick_dvc
+from flows import graph, quick_dvc
 from flows.graph import child_environment
 from tests.conftest import ROOT
 from tests.flows.fake import NAMES, Repo
@@ -59,6 +59,17 @@ def test_stages_put_in_place_read_as_dvc_would_have_written_them(before, after):
 def test_the_quick_reader_reads_what_dvcs_own_reads(value):
     text = dumps_yaml({"value": value})
     assert yaml.load(text, quick_dvc._loader()) == parse_yaml(text, "dvc.lock")
+
+
+def test_a_plan_parses_params_once(tmp_path, monkeypatch):
+    from dvc.dependency import param
+
+    repo, calls, real = Repo(tmp_path / "r"), [], param.load_path
+    assert repo.dvc("repro", "first@a", "first@b", "first@c").returncode == 0
+    monkeypatch.setattr(param, "load_path", lambda *words, **more: calls.append(words) or real(*words, **more))
+    for n, setting in enumerate((2, 3), 1):
+        (repo.path / "params.yaml").write_text(f"setting: {setting}\n")
+        assert graph.load_graph(repo.path) and len(calls) == n, "and again for the next plan: it may have changed"
 
 
 @pytest.mark.parametrize("text", ["", "schema: '2.0'\n", "stages:\n  a:\n    cmd: b\nschema: '2.0'\n", "schema: '2.0'\nstages: {a: {cmd: b}}\n",
