@@ -1,6 +1,7 @@
 """Frames per second from video files to crops and features, per frame size, with each part's share and decoding alone.
 
-    python -m bench.throughput [FOLDER] [--landmarker facemesh] [--finder yunet] [--processes 2] [--files 4] [--json FILE]
+    python -m bench.throughput [FOLDER] [--landmarker facemesh] [--finder yunet] [--processes 2] [--files 4] [--size 1280x720] [--scaling]
+                               [--json FILE]
 
 FOLDER holds real video files, at any depth (default: `real` in the folder that BABELFACE_SHARED names). Every file goes through the
 stages' own code: segment, track, crop and features; each of the first three decodes it. Before that the same process decodes it
@@ -10,14 +11,19 @@ A frame counts once, when it is in a clip in which a face was followed; files th
 out. `fps` is frames per CPU second times processes, what that many free cores give, so that other programs on the machine do not
 count; `on the clock` is what this run got. Starting processes and loading models is not counted. Exit status 1 where a target of a
 size that was measured is missed: 100 fps at 1280x720; at 224x224, 150 with the MediaPipe bundle and 300 with the older face mesh.
+
+--scaling then takes the same files, each twice, through one process and through all of them, and says how many times as fast those are, by
+the clock and by CPU seconds; exit status 1 where that is less than 0.85 times their number.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,6 +32,7 @@ from typing import Any
 PARTS = ("decode", "shots and voice", "finder", "mesh", "cut", "jpeg", "features", "other")
 SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}
 TARGETS = {("1280x720", "mediapipe"): 100.0, ("1280x720", "facemesh"): 100.0, ("224x224", "mediapipe"): 150.0, ("224x224", "facemesh"): 300.0}
+SCALING = 0.85  # of the number of processes
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -158,13 +165,14 @@ def _work(config: dict[str, Any], warm: Path, todo: Any, done: Any, gate: Any) -
         done.put(f"{type(error).__name__}: {error}")
 
 
-def run_files(config: dict[str, Any], files: Iterable[Path], processes: int) -> list[dict[str, Any]]:
-    """`Line.run` of every file, on some processes at once, largest files first. RuntimeError when a process fails."""
+def run_files(config: dict[str, Any], files: Iterable[Path], processes: int) -> tuple[list[dict[str, Any]], float]:
+    """(`Line.run` of every file, on some processes at once, largest files first; seconds from when all were ready). RuntimeError when a
+    process fails."""
     import multiprocessing
 
     order = sorted(files, key=lambda p: (-p.stat().st_size, str(p)))
     context = multiprocessing.get_context("spawn")
-    todo, done, gate = context.Queue(), context.Queue(), context.Barrier(processes)
+    todo, done, gate = context.Queue(), context.Queue(), context.Barrier(processes + 1)
     for path in [*order, *[None] * processes]:
         todo.put(path)
     kept = {name: os.environ.get(name) for name in THREADS}
@@ -173,20 +181,35 @@ def run_files(config: dict[str, Any], files: Iterable[Path], processes: int) -> 
     try:
         for worker in workers:
             worker.start()
-        found, running = [], processes
+        with contextlib.suppress(threading.BrokenBarrierError):  # what broke it is the first thing in `done`
+            gate.wait()
+        began, found, running = time.perf_counter(), [], processes
         while running:
             one = done.get()
             if isinstance(one, str):
                 raise RuntimeError(f"a worker failed: {one}")
             running -= one is None
             found += [one] if one is not None else []
+        seconds = time.perf_counter() - began
     finally:
         for worker in workers:
             worker.terminate()
             worker.join()
         for name, value in kept.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-    return sorted(found, key=lambda r: r["file"])
+    return sorted(found, key=lambda r: r["file"]), seconds
+
+
+def scaling(config: dict[str, Any], files: list[Path], processes: int) -> dict[str, Any]:
+    """How many times as fast `processes` of them are as one, by the clock and by CPU seconds, each file taken twice."""
+    found = {}
+    for n in (1, processes):
+        results, seconds = run_files(config, [*files, *files], n)
+        found[n] = {"seconds": seconds, "cpu_s": sum(sum(r["cpu_s"].values()) + r["alone_cpu_s"] for r in results) / n,
+                    "n_frames": sum(r["n_frames"] for r in results)}
+    clock, cpu = (found[1][k] / found[processes][k] for k in ("seconds", "cpu_s"))
+    return {"processes": processes, "n_files": 2 * len(files), "n_frames": found[1]["n_frames"], "seconds": [found[n]["seconds"] for n in (1, processes)],
+            "by_clock": clock, "by_cpu": cpu, "target": SCALING * processes, "passes": clock >= SCALING * processes}
 
 
 def summed(results: list[dict[str, Any]], processes: int, mesh: str) -> list[dict[str, Any]]:
@@ -207,14 +230,17 @@ def summed(results: list[dict[str, Any]], processes: int, mesh: str) -> list[dic
     return sorted(rows, key=lambda r: (-r["n_frames"], r["size"]))
 
 
-def measure(files: list[Path], params: Any, *, finder: str = "auto", landmarker: str = "auto", processes: int = 2) -> dict[str, Any]:
+def measure(files: list[Path], params: Any, *, finder: str = "auto", landmarker: str = "auto", processes: int = 2,
+            scales: bool = False) -> dict[str, Any]:
     """Everything this benchmark says about some files. `passes` is None where no size with a target was measured."""
     config = configure(params, finder, landmarker)
-    results = run_files(config, [f.resolve() for f in files], processes)
+    results, _ = run_files(config, [f.resolve() for f in files], processes)
     rows = summed(results, processes, config["track"]["mesh"][0])
-    judged = [r["passes"] for r in rows if r["passes"] is not None]
+    more = scaling(config, [f.resolve() for f in files], processes) if scales else None
+    judged = [r["passes"] for r in (*rows, *([more] if more else [])) if r["passes"] is not None]
     return {"finder": config["track"]["finder"][0], "landmarker": config["track"]["mesh"][0], "processes": processes,
             "views": sorted(config["crop"]["views"]), "sizes": rows, "files": results, "load_average": list(os.getloadavg()),
+            "scaling": more,
             "passes": all(judged) if judged else None}
 
 
@@ -232,6 +258,10 @@ def text(result: dict[str, Any]) -> str:
     lines.append(f"share of the time, per cent: {'size':>10} " + " ".join(f"{p:>{max(len(p), 6)}}" for p in PARTS))
     for r in result["sizes"]:
         lines.append(f"{r['size']:>39} " + " ".join(f"{100 * r['parts'][p]:>{max(len(p), 6)}.1f}" for p in PARTS))
+    if more := result.get("scaling"):
+        lines.append(f"{more['processes']} processes are {more['by_clock']:.2f} times as fast as one by the clock ({more['seconds'][0]:.1f} s and "
+                     f"{more['seconds'][1]:.1f} s for {more['n_files']} files, {more['n_frames']} frames), {more['by_cpu']:.2f} by CPU seconds; target "
+                     f"{more['target']:.1f}  {'pass' if more['passes'] else 'FAIL'}")
     lines += [f"not counted: {r['file']} ({', '.join(sorted(set(r['refused']))) or 'no clip'})" for r in result["files"] if not r["n_frames"]]
     return "\n".join(lines)
 
@@ -253,18 +283,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--landmarker", default="auto", choices=("auto", "mediapipe", "facemesh"))
     parser.add_argument("--processes", type=int, default=2, help="default 2")
     parser.add_argument("--files", type=int, help="only the first N files of each frame size")
+    parser.add_argument("--size", help="only files of this frame size, such as 1280x720")
+    parser.add_argument("--scaling", action="store_true", help="also compare with one process")
     parser.add_argument("--json", type=Path, help="also write everything here")
     chosen = parser.parse_args(arguments)
     if chosen.folder is None or not chosen.folder.is_dir():
         print(f"bench.throughput: {chosen.folder or 'no folder'}: name a folder of video files, or set BABELFACE_SHARED", file=sys.stderr)
         return 2
     try:
-        files = first_of_each_size(find_videos(chosen.folder), chosen.files)
+        files = first_of_each_size(find_videos(chosen.folder), chosen.files, chosen.size)
         if not files:
-            print(f"bench.throughput: {chosen.folder}: no video file ({', '.join(sorted(SUFFIXES))})", file=sys.stderr)
+            of = f" of {chosen.size}" if chosen.size else ""
+            print(f"bench.throughput: {chosen.folder}: no video file{of} ({', '.join(sorted(SUFFIXES))})", file=sys.stderr)
             return 2
         params = load_params(Path(__file__).resolve().parent.parent / "params.yaml")
-        result = measure(files, params, finder=chosen.finder, landmarker=chosen.landmarker, processes=chosen.processes)
+        result = measure(files, params, finder=chosen.finder, landmarker=chosen.landmarker, processes=chosen.processes,
+                         scales=chosen.scaling)
     except (ParamsError, WeightsMissing) as error:
         print(f"bench.throughput: {error}", file=sys.stderr)
         return 2
@@ -276,16 +310,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if result["passes"] is False else 0
 
 
-def first_of_each_size(files: list[Path], n: int | None) -> list[Path]:
-    """The first n files of each frame size (all of them for None)."""
+def first_of_each_size(files: list[Path], n: int | None, size: str | None = None) -> list[Path]:
+    """The first n files of each frame size (all of them for None), or of one size (WxH) only."""
     from core import media_probe
 
-    if n is None:
+    if n is None and size is None:
         return files
     taken: dict[tuple[int, int], list[Path]] = {}
     for path in files:
         info = media_probe.probe(path)
-        taken.setdefault((info.width, info.height), []).append(path)
+        if size in (None, f"{info.width}x{info.height}"):
+            taken.setdefault((info.width, info.height), []).append(path)
     return sorted(p for some in taken.values() for p in some[:n])
 
 

@@ -221,16 +221,19 @@ def test_throughput_counts_frames_and_shares_all_time_out(built, project, tmp_pa
     grey = tmp_path / "grey" / "nobody.mkv"
     write_video(grey, [np.full((96, 96, 3), 128, np.uint8)] * 60, audio=np.zeros(60 * 640, np.int16), audio_codec="flac")
     assert throughput.find_videos(tmp_path) == [grey]
-    result = throughput.measure([speaking, grey], project, processes=1)
+    assert throughput.first_of_each_size([speaking, grey], None, "96x96") == [grey]
+    result = throughput.measure([speaking, grey], project, processes=1, scales=True)
     files = {f["file"]: f for f in result["files"]}
     assert files["nobody.mkv"]["n_frames"] == 0 and files["nobody.mkv"]["refused"]
     assert files[speaking.name]["n_frames"] == files[speaking.name]["n_decoded"] > 50
-    (row,) = result["sizes"]
-    assert row["size"] == "192x192" and row["n_files"] == 1 and row["passes"] is None and result["passes"] is None
+    (row,), scaling = result["sizes"], result["scaling"]
+    assert row["size"] == "192x192" and row["n_files"] == 1 and row["passes"] is None and result["passes"] is scaling["passes"]
     assert sum(row["parts"].values()) == pytest.approx(1)
     assert all(row["parts"][p] > 0 for p in ("decode", "shots and voice", "finder", "mesh", "cut", "jpeg", "features"))
     assert 0 < row["share_of_decode_alone"] < 1
     assert "nobody.mkv" in throughput.text(result)
+    assert (scaling["n_files"], scaling["n_frames"], scaling["target"]) == (4, 2 * row["n_frames"], 0.85) and 0.2 < scaling["by_clock"] < 5
+    assert "times as fast as one by the clock" in throughput.text(result)
 
 
 @pytest.mark.parametrize(("cpu_s", "passes"), [(1.0, True), (2.0, False)])
