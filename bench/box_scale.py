@@ -32,7 +32,8 @@ def against(box: np.ndarray, crop_side: float) -> tuple[float, float, float]:
 
 
 def measure(clips: list[Path], every: int) -> dict[str, Any]:
-    """{finder: {clips: {name: [scale, right, down, n_frames]}, scale, right, down, spread}}; spread: lowest and highest of each."""
+    """{finder: {clips: {name: [scale, right, down, n_frames]}, scale, right, down, spread}}; spread: lowest and highest of
+    each."""
     from core import media
     from core.weights import find
     from models.experts.finder import S3FD_BOX, open_finder
@@ -52,13 +53,15 @@ def measure(clips: list[Path], every: int) -> dict[str, Any]:
         table = np.array([v[:3] for v in per_clip.values()]).reshape(-1, 3)
         out[name] = {"clips": per_clip, "in_use": list(S3FD_BOX[name])}
         for k, key in enumerate(("scale", "right", "down") if len(table) else ()):
-            out[name] |= {key: float(np.median(table[:, k])), f"{key}_spread": [float(table[:, k].min()), float(table[:, k].max())]}
+            out[name] |= {key: float(np.median(table[:, k])),
+                          f"{key}_spread": [float(table[:, k].min()), float(table[:, k].max())]}
     return out
 
 
 def main(argv: list[str] | None = None) -> int:
     """The exit status; prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.box_scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m bench.box_scale", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("crops", type=Path, nargs="+", metavar="CROP")
     parser.add_argument("--every", type=int, default=10, help="frames between two samples")
     parser.add_argument("--out", type=Path)
@@ -68,9 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         for clip, (scale, right, down, n) in found["clips"].items():
             print(f"{name:>10} {clip:>24}: scale {scale:.3f}, right {right:+.3f}, down {down:+.3f} ({n} frames)")
         if "scale" in found:
-            print(f"{name:>10} {'median of the clips':>24}: scale {found['scale']:.3f} [{found['scale_spread'][0]:.3f}, {found['scale_spread'][1]:.3f}], "
-                  f"down {found['down']:+.3f} [{found['down_spread'][0]:+.3f}, {found['down_spread'][1]:+.3f}]; "
-                  f"in use: {found['in_use'][0]:g}, {found['in_use'][1]:+g}")
+            print(f"{name:>10} {'median of the clips':>24}: scale {found['scale']:.3f} [{found['scale_spread'][0]:.3f}, "
+                  f"{found['scale_spread'][1]:.3f}], down {found['down']:+.3f} [{found['down_spread'][0]:+.3f}, "
+                  f"{found['down_spread'][1]:+.3f}]; in use: {found['in_use'][0]:g}, {found['in_use'][1]:+g}")
     if args.out:
         args.out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     return 0

@@ -1,9 +1,11 @@
-"""Damaged media files and indexes read in bulk: every one must come as frames, rows or a reject, none as a crash, a hang or another error.
+"""Damaged media files and indexes read in bulk: every one must come as frames, rows or a reject, none as a crash, a hang or
+another error.
 
     python -m bench.fuzz                        five minutes, all readers
     python -m bench.fuzz --minutes 1 --seed 7 --only media
 
-Exit status 1 where a file did anything else; such files are kept in the folder named by --keep, to be looked at again with --file.
+Exit status 1 where a file did anything else; such files are kept in the folder named by --keep, to be looked at again with
+--file.
 """
 
 from __future__ import annotations
@@ -43,16 +45,19 @@ def media_seeds(folder: Path) -> list[Path]:
 
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:64, 0:80]
-    frames = [np.stack([(x * 3 + k * 5) % 256, (y * 4 + k * 3) % 256, (x + y + k * 9) % 256], -1).astype(np.uint8) for k in range(30)]
+    frames = [np.stack([(x * 3 + k * 5) % 256, (y * 4 + k * 3) % 256, (x + y + k * 9) % 256], -1).astype(np.uint8)
+              for k in range(30)]
     sound = (rng.standard_normal(19200) * 3000).astype(np.int16)
     made = []
     for name, codec in (("a.mp4", "aac"), ("b.mkv", "flac"), ("c.mov", "pcm_s16le")):
         write_video(folder / name, frames, audio=sound, audio_codec=codec)
         made.append(folder / name)
-    for name, video, audio in (("d.webm", "libvpx-vp9", "libopus"), ("e.avi", "mpeg4", "libmp3lame"), ("f.mpg", "mpeg1video", "mp2"),
+    for name, video, audio in (("d.webm", "libvpx-vp9", "libopus"), ("e.avi", "mpeg4", "libmp3lame"),
+                               ("f.mpg", "mpeg1video", "mp2"),
                                ("g.webm", "libvpx", "libvorbis"), ("h.mp4", "libx265", "aac"), ("i.flv", "flv1", "pcm_s16le")):
         rate = 44100 if audio == "mp2" else 48000 if "webm" in name or "mp3" in audio else 16000
-        with contextlib.suppress(av.FFmpegError, ValueError), av.open(str(folder / name), "w") as out:  # not every build has every codec
+        # not every build has every codec
+        with contextlib.suppress(av.FFmpegError, ValueError), av.open(str(folder / name), "w") as out:
             quiet = {"x265-params": "log-level=none"} if video == "libx265" else {}
             picture, heard = out.add_stream(video, rate=25, options=quiet), out.add_stream(audio, rate=rate, layout="mono")
             picture.width, picture.height, picture.pix_fmt = 80, 64, "yuv420p"
@@ -77,7 +82,8 @@ _CELEB = {"meta_info": {"clips": 1}, "clips": {f"M2Ohb0FAaJU_{k}": {
     "ytb_id": "M2Ohb0FAaJU", "duration": {"start_sec": 81.62, "end_sec": 86.17}, "attributes": {"emotion": {"labels": "neutral"}},
     "bbox": {"top": 0.0, "bottom": 0.8815, "left": 0.1964, "right": 0.6922}} for k in range(3)}}
 _TABLE = ("id,file,url,start_s,end_s,x0,y0,x1,y1,box_unit,box_frame_height,language,speaker,kind,sha256,fetch\n"
-          "a,,https://host/v.mp4,0,2.5,0.1,0.1,0.5,0.5,share,,en,anna,real,,http\n" + "b,clip.mp4,,1,2,,,,,,,de,bert,generated,," + "\n"
+          "a,,https://host/v.mp4,0,2.5,0.1,0.1,0.5,0.5,share,,en,anna,real,,http\n"
+          + "b,clip.mp4,,1,2,,,,,,,de,bert,generated,," + "\n"
           'c,,https://host/"w".mp4,,,10,10,90,90,pixels,720,x-tag,,real,' + "0" * 64 + ",page\n")
 _CLIP = "trainval/0Fi83BHQsMA/00002"
 # adapter -> (files, the path in params.yaml); the first file is the one that is damaged
@@ -88,24 +94,27 @@ INDEXES: dict[str, tuple[dict[str, str], str]] = {
     "avspeech": ({"t.csv": "abcdefghijk,1.5,5.25,0.4,0.6\n-bcdefghij_,90.0,93.0,0.5,0.5\n"}, "t.csv"),
     "csv": ({"t.csv": _TABLE, "clip.mp4": "x"}, "t.csv"),
     "csv tabs": ({"t.tsv": _TABLE.replace(",", "\t"), "clip.mp4": "x"}, "t.tsv"),
-    "folder": ({"index.csv": "file,language,speaker,kind\nclip.mp4,en,anna,real\nb.mp4,de,,\n", "clip.mp4": "x", "b.mp4": "y"}, ""),
+    "folder": ({"index.csv": "file,language,speaker,kind\nclip.mp4,en,anna,real\nb.mp4,de,,\n", "clip.mp4": "x", "b.mp4": "y"},
+               ""),
     "voxceleb2": ({"vox2_meta.csv": "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000002 ,f ,dev \n",
                    "dev/mp4/id00012/21Uxsk56VDQ/00001.mp4": "x"}, ""),
-    "muavic": ({"mtedx/es-es/data/train/txt/segments": "abcdefghijk_0001 abcdefghijk 1.50 4.00\nabcdefghijk_0002 abcdefghijk 4.00 5.00\n",
+    "muavic": ({"mtedx/es-es/data/train/txt/segments": "abcdefghijk_0001 abcdefghijk 1.50 4.00\nabcdefghijk_0002 abcdefghijk "
+                "4.00 5.00\n",
                 "mtedx/es-es/data/train/txt/train.es": "hola\nadios\n"}, ""),
     "lrs3": ({f"{_CLIP}.txt": "Text:  HELLO: THERE\nConf:  4\nRef:  0Fi83BHQsMA\n\nFRAME X Y W H\n000000 0.4 0.1 0.2 0.3\n",
               f"{_CLIP}.mp4": "x"}, ""),
-    "lrs2": ({"train.txt": "5535/00001\n5536/00009 NF\n", "mvlrs_v1/main/5535/00001.mp4": "x", "mvlrs_v1/main/5536/00009.mp4": "x",
-              "mvlrs_v1/main/5535/00001.txt": "Text:  WHEN YOU'RE\nConf:  4\n"}, "mvlrs_v1"),
+    "lrs2": ({"train.txt": "5535/00001\n5536/00009 NF\n", "mvlrs_v1/main/5535/00001.mp4": "x",
+              "mvlrs_v1/main/5536/00009.mp4": "x", "mvlrs_v1/main/5535/00001.txt": "Text:  WHEN YOU'RE\nConf:  4\n"}, "mvlrs_v1"),
     "lrw": ({"lipread_mp4/ABOUT/train/ABOUT_00001.txt": "Disk reference: 552\nDuration: 0.27 seconds\n",
              "lipread_mp4/ABOUT/train/ABOUT_00001.mp4": "x"}, ""),
     "lrw1000": ({"info/trn_1000.txt": "f0a,\u4f60\u597d,ni hao,0.3,0.8\nf0b,\u597d,hao,1.2,2.1\n"}, ""),
     "crema_d": ({"VideoDemographics.csv": "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n",
                  "VideoFlash/1001_DFA_ANG_XX.flv": "x"}, ""),
 }
-_WORDS = ("NaN", "-Infinity", "1e999", "-0", "9" * 5000, "1e-400", "true", "null", "[]", "{}", '""', "-1", "\\ud800", "../../etc/passwd",
-          "\x00", "\ufeff", "x" * 70_000, "[" * 30_000, '{"a":' * 3000, '"', "\r", "https://[::1", "http://a:b@c:99999/", "file:///etc/passwd",
-          "\u202e", "1_000", "\u0664\u0662", "inf", "0x1F", "1:02:03", "-" * 200)
+_WORDS = ("NaN", "-Infinity", "1e999", "-0", "9" * 5000, "1e-400", "true", "null", "[]", "{}", '""', "-1", "\\ud800",
+          "../../etc/passwd",
+          "\x00", "\ufeff", "x" * 70_000, "[" * 30_000, '{"a":' * 3000, '"', "\r", "https://[::1", "http://a:b@c:99999/",
+          "file:///etc/passwd", "\u202e", "1_000", "\u0664\u0662", "inf", "0x1F", "1:02:03", "-" * 200)
 
 
 # ---- and the ways in which they come damaged ----------------------------------------------------------------------------------
@@ -137,7 +146,8 @@ def damaged(data: bytes, rng: random.Random, text: bool = False) -> bytes:
             out[at:at] = out[at:end] * rng.choice((1, 2, 50))
         elif how == 7:  # a length or a count near the beginning, where headers are
             at = rng.randrange(min(len(out), 2000))
-            out[at:at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", b"\x00\x00\xff\xff"))
+            out[at:at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f",
+                                         b"\x00\x00\xff\xff"))
         elif how == 8:
             del out[at:end]
         else:  # a word or a number becomes another
@@ -152,7 +162,8 @@ def damaged_media(folder: Path, seed: int) -> Iterator[Path]:
     rng = random.Random(f"media {seed}")
     with tempfile.TemporaryDirectory() as place:
         seeds = [(path.suffix, path.read_bytes()) for path in media_seeds(Path(place))]
-    yield from _written(folder, [("empty.mp4", b""), ("one.mp4", b"\0"), ("noise.mp4", rng.randbytes(50_000)), ("noise.avi", rng.randbytes(50_000)),
+    yield from _written(folder, [("empty.mp4", b""), ("one.mp4", b"\0"), ("noise.mp4", rng.randbytes(50_000)),
+                                 ("noise.avi", rng.randbytes(50_000)),
                                  ("zeros.mpg", bytes(50_000)), ("text.mp4", b"#EXTM3U\nhttp://127.0.0.1:9/x.mp4\n"),
                                  ("list.mkv", b"ffconcat version 1.0\nfile /etc/passwd\n")])
     while True:
@@ -195,7 +206,8 @@ def read_media(path: Path) -> str:
     readers: tuple[Callable[[], Any], ...] = (
         lambda: media.probe(path), lambda: media.frame_times(path), lambda: media.read_audio(path), lambda: all(
             f.dtype == np.uint8 and f.ndim == 3 for f in media.read_frames(path, stop=200)),
-        lambda: [None for _ in media.read_small_frames(path, 128)], lambda: [None for _ in media.read_frames(path, start=20, stop=30)],
+        lambda: [None for _ in media.read_small_frames(path, 128)],
+        lambda: [None for _ in media.read_frames(path, start=20, stop=30)],
         lambda: [None for _ in media.read_frames_jpeg(path, stop=40)], lambda: media.decode_flac(path.read_bytes()))
     for reader in readers:
         try:

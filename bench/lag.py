@@ -4,15 +4,16 @@
     python -m bench.lag --real FOLDER [--workspace DIR | --expert WEIGHTS] [--seconds 3] [--out FILE.json]
 
 DIR is a finished workspace (or the project itself). Every test track's stored view is cut into stretches of --seconds; the sound
-of each is moved by every whole lag of -8..+8 frames, taken from the same clip, so that nothing is padded; the answer is the lag of
+of each is moved by every whole lag of -8..+8 frames, taken from the same clip, so that nothing is padded; the answer is the lag
+of
 -15..+15 with the smallest mean distance over the pairs there are. Right means within one frame: 3 in 31 by guessing. Beside it
 stand the exact rate, stretches of 1 s, and the control: the same with the sound of another clip, which nobody can answer. The
 trials of one stretch are not independent (a wrong best match moves along with the lag), so intervals go by speakers, and the
 control scatters around chance by the number of clips, not of trials.
---real does the same with real video: FOLDER holds videos and an index.csv (file, language, speaker, kind), of which the rows of kind
-`real` count, tracked and cut as syncnet-v2-direct does; a clip longer than --seconds by 0.84 s or more gives trials. The verdict on a
-language is that of every report (metrics/lags.py), asked of the first stretch of each clip: `expert_not_valid_here` where six clips or
-more find no more than guessing would, `too_few_clips` below six.
+--real does the same with real video: FOLDER holds videos and an index.csv (file, language, speaker, kind), of which the rows of
+kind `real` count, tracked and cut as syncnet-v2-direct does; a clip longer than --seconds by 0.84 s or more gives trials. The
+verdict on a language is that of every report (metrics/lags.py), asked of the first stretch of each clip: `expert_not_valid_here`
+where six clips or more find no more than guessing would, `too_few_clips` below six.
 An SVG of mean distance against lag is written beside the JSON. Exit status 1 where a real language stays under the threshold.
 """
 
@@ -52,8 +53,8 @@ class Clip:
 
 
 def places(n_windows: int, seconds: float) -> list[int]:
-    """First windows of the stretches of a clip, side by side and centred, such that every lag of LAGS still falls inside the clip.
-    ValueError for stretches too short to be searched."""
+    """First windows of the stretches of a clip, side by side and centred, such that every lag of LAGS still falls inside the
+    clip. ValueError for stretches too short to be searched."""
     length = windows_of(seconds)
     room, step, reach = n_windows - length - 2 * max(LAGS), round(seconds * FPS), max(LAGS)
     if room < 0:
@@ -66,7 +67,8 @@ def windows_of(seconds: float) -> int:
     """Number of sync windows in a stretch of video."""
     length = round(seconds * FPS) - SYNCNET_FRAMES + 1
     if length <= VSHIFT:
-        raise ValueError(f"--seconds {seconds:g}: at least {(VSHIFT + SYNCNET_FRAMES) / FPS:g} s are needed to search +-{VSHIFT} frames")
+        least = (VSHIFT + SYNCNET_FRAMES) / FPS
+        raise ValueError(f"--seconds {seconds:g}: at least {least:g} s are needed to search +-{VSHIFT} frames")
     return length
 
 
@@ -76,8 +78,10 @@ def offsets(video: np.ndarray, audio: np.ndarray, at: int, audio_at: int, length
 
 
 def partner(clip: Clip, clips: list[Clip], seconds: float) -> Clip | None:
-    """Another clip for the control: of the same language and another speaker where there is one, long enough, the next in order."""
-    others = [c for c in clips if (c.language, c.recording_id) != (clip.language, clip.recording_id) and places(len(c.audio), seconds)]
+    """Another clip for the control: of the same language and another speaker where there is one, long enough, the next in
+    order."""
+    others = [c for c in clips if (c.language, c.recording_id) != (clip.language, clip.recording_id)
+              and places(len(c.audio), seconds)]
 
     def rank(other: Clip) -> tuple[bool, bool, bool, str]:
         return other.language != clip.language, other.cluster == clip.cluster, other.track_id < clip.track_id, other.track_id
@@ -113,8 +117,10 @@ def examine(clips: list[Clip], everyone: list[Clip], seconds: float) -> dict[str
     spread = mean_interval(right.mean(1), clusters)
     return {
         "n_speakers": len(set(clusters)), "n_clips": len(errors), "n_trials": right.size, "too_short": left_out,
-        "verdict": asdict(lag_verdict(list(first.values()), LAGS)), "within_1": float(right.mean()), "exact": float((wrong == 0).mean()),
-        "low": None if spread.low is None else max(0.0, spread.low), "high": None if spread.high is None else min(1.0, spread.high),
+        "verdict": asdict(lag_verdict(list(first.values()), LAGS)), "within_1": float(right.mean()),
+        "exact": float((wrong == 0).mean()),
+        "low": None if spread.low is None else max(0.0, spread.low),
+        "high": None if spread.high is None else min(1.0, spread.high),
         "by_lag": {str(lag): float(r) for lag, r in zip(LAGS, right.mean(0), strict=True)},
         "mismatched": {"n_trials": control.size, "within_1": float((control <= WITHIN_FRAMES).mean())} if controls else None,
         "curve": {"lags_frames": list(range(-VSHIFT, VSHIFT + 1)), "mean": np.mean(curves, 0).tolist(),
@@ -132,8 +138,10 @@ def read_clips(expert: Any, view: str, instance: Any) -> list[Clip]:
     store = ViewStore(out_folder("crop", instance.name))
     stored = set(store.ids(view))
     if not stored:
-        raise UserError(f"{instance.name}: the expert looks at the view {view!r}, which is not stored; add it to crop.store and build again")
-    sound = {r["track_id"]: r["mfcc_syncnet"] for r in read_rows(out_folder("features", instance.name), "features", ["track_id", "mfcc_syncnet"])}
+        raise UserError(f"{instance.name}: the expert looks at the view {view!r}, which is not stored; add it to crop.store and "
+                        "build again")
+    rows = read_rows(out_folder("features", instance.name), "features", ["track_id", "mfcc_syncnet"])
+    sound = {r["track_id"]: r["mfcc_syncnet"] for r in rows}
     clips = []
     for row in sorted(read_rows(out_folder("split", "all"), "splits"), key=lambda r: r["track_id"]):
         track = row["track_id"]
@@ -175,7 +183,8 @@ def measure(workspace: Path, seconds: float = 3.0, expert: Any = None) -> dict[s
                      **examine(clips, everyone, seconds), "short": examine(clips, everyone, SHORT_S)})
         rows[-1]["short"].pop("curve")
         rows[-1]["passes"] = None if instance.planted else (rows[-1]["within_1"] or 0.0) >= THRESHOLD
-    return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S, "lags_frames": list(LAGS),
+    return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S,
+            "lags_frames": list(LAGS),
             "search_frames": VSHIFT, "threshold": THRESHOLD, "chance": chance_accuracy(VSHIFT, WITHIN_FRAMES), "languages": rows,
             "passes": any(not r["planted"] for r in rows) and all(r["passes"] for r in rows if not r["planted"])}
 
@@ -193,21 +202,23 @@ def read_real(folder: Path, scorer: Any) -> tuple[list[Clip], dict[str, int]]:
     with open(folder / "index.csv", newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if r.get("kind", "real") == "real"]
     for row in sorted(rows, key=lambda r: r["file"]):
-        entry = Entry(row["file"], folder / row["file"], language=row["language"] or "und", speaker=row["speaker"] or None, system="real")
+        entry = Entry(row["file"], folder / row["file"], language=row["language"] or "und", speaker=row["speaker"] or None,
+                      system="real")
         try:
             for k, take in enumerate(t for t, _ in scorer.takes(entry)):
                 if take.face is None or take.no_sync or take.samples is None:
                     raise Unscored(take.no_track if take.face is None else take.no_sync or take.no_sound)
                 video, audio = embed_clip(scorer.judge.expert, scorer.judge.crops(take), take.samples)
-                clips.append(Clip(f"{entry.name}-t{k}", entry.name, entry.language, cluster_of(entry.speaker, entry.name), video, audio))
+                clips.append(Clip(f"{entry.name}-t{k}", entry.name, entry.language, cluster_of(entry.speaker, entry.name),
+                                  video, audio))
         except (Unscored, Reject) as refusal:
             refused[refusal.reason] = refused.get(refusal.reason, 0) + 1
     return clips, refused
 
 
 def measure_real(folder: Path, scorer: Any, seconds: float = 3.0) -> dict[str, Any]:
-    """What `measure` says, of real video: one entry per language of the index, each with `reason` None, expert_not_valid_here, or too_few_clips
-    or too_short where nothing can be said."""
+    """What `measure` says, of real video: one entry per language of the index, each with `reason` None, expert_not_valid_here, or
+    too_few_clips or too_short where nothing can be said."""
     clips, refused = read_real(folder, scorer)
     found, rows = scorer.judge.config["expert"], []
     for language in sorted({c.language for c in clips}):
@@ -217,7 +228,8 @@ def measure_real(folder: Path, scorer: Any, seconds: float = 3.0) -> dict[str, A
         rows[-1]["short"].pop("curve")
         rows[-1]["passes"] = (rows[-1]["within_1"] or 0.0) >= THRESHOLD
         rows[-1]["reason"] = reason_of(rows[-1]["verdict"])
-    return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S, "lags_frames": list(LAGS),
+    return {"expert": found["name"], "expert_sha256": found["sha256"], "seconds": seconds, "short_s": SHORT_S,
+            "lags_frames": list(LAGS),
             "search_frames": VSHIFT, "threshold": THRESHOLD, "chance": chance_accuracy(VSHIFT, WITHIN_FRAMES), "languages": rows,
             "refused": dict(sorted(refused.items())), "passes": bool(rows) and all(r["passes"] for r in rows)}
 
@@ -235,7 +247,8 @@ def text(result: dict[str, Any]) -> str:
     def share(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f}"
 
-    head = f"{'language':>10} {'speakers':>8} {'clips':>6} {'trials':>7} {'within 1':>9} {'95 % interval':>14} {'exact':>6} {'mismatched':>11}"
+    head = (f"{'language':>10} {'speakers':>8} {'clips':>6} {'trials':>7} {'within 1':>9} {'95 % interval':>14} {'exact':>6} "
+            f"{'mismatched':>11}")
     lines = [f"expert {result['expert']}: share of trials whose lag was found, per cent; stretches of {result['seconds']:g} s; "
              f"lags {LAGS[0]}..+{LAGS[-1]}, search +-{VSHIFT}; chance {share(result['chance'])}",
              head + f" | {result['short_s']:g} s: trials, within 1, exact, mismatched"]
@@ -246,10 +259,11 @@ def text(result: dict[str, Any]) -> str:
         verdict = "planted" if r["planted"] else "pass" if r["passes"] else "FAIL"
         note = f", {r['too_short']} too short" if r["too_short"] else ""
         note += f", {r['reason']}" if r.get("reason") else ""
-        lines.append(f"{r['language']:>10} {r['n_speakers']:>8} {r['n_clips']:>6} {r['n_trials']:>7} {share(r['within_1']):>9} {interval:>14} "
-                     f"{share(r['exact']):>6} {share(wrong):>11} | {s['n_trials']:>6} {share(s['within_1']):>6} {share(s['exact']):>6} "
-                     f"{share(short_wrong):>6}  {verdict}{note}")
-    lines.append(f"{'pass' if result['passes'] else 'FAIL'}: at least {share(THRESHOLD)} % within {WITHIN_FRAMES} frame in every real language")
+        lines.append(f"{r['language']:>10} {r['n_speakers']:>8} {r['n_clips']:>6} {r['n_trials']:>7} {share(r['within_1']):>9} "
+                     f"{interval:>14} {share(r['exact']):>6} {share(wrong):>11} | {s['n_trials']:>6} {share(s['within_1']):>6} "
+                     f"{share(s['exact']):>6} {share(short_wrong):>6}  {verdict}{note}")
+    lines.append(f"{'pass' if result['passes'] else 'FAIL'}: at least {share(THRESHOLD)} % within {WITHIN_FRAMES} frame in every "
+                 "real language")
     return "\n".join(lines)
 
 
@@ -275,14 +289,15 @@ def plot(result: dict[str, Any], columns: int = 4) -> str:
                  (("mismatched", "wrong"), ("p10", "band"), ("p90", "band"), ("mean", "real")) if c[name]]
         chart = str(line_chart(lines, title=f"{r['language']}: distance against lag", x_title="lag of the sound, frames",
                                span=(ticks[0], ticks[-1]), zero=True))
-        parts.append(f'<text class="name" x="{x + 42}" y="{y + 14}">{escape(r["language"])}{" (planted)" if r["planted"] else ""}, '
-                     f'n {r["n_clips"]}</text>')
+        planted = " (planted)" if r["planted"] else ""
+        parts.append(f'<text class="name" x="{x + 42}" y="{y + 14}">{escape(r["language"])}{planted}, n {r["n_clips"]}</text>')
         parts.append(chart.replace("<svg ", f'<svg x="{x}" y="{y + 18}" width="{wide}" height="150" ', 1))
     width, height = columns * wide, top + -(-max(len(rows), 1) // columns) * high
     title = (f"Mean distance of sound and mouth against lag, held-out speakers, {result['seconds']:g} s: own sound "
              "(blue; thin: a tenth of the clips lie below, a tenth above), another clip's sound (dashed)")
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"><style>{STYLE}</style>'
-            f'<rect width="100%" height="100%" fill="#fff"/><text x="14" y="22">{title}</text>{"".join(parts)}</svg>\n')
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}"><style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/><text x="14" '
+            f'y="22">{title}</text>{"".join(parts)}</svg>\n')
 
 
 def save(result: dict[str, Any], out: Path) -> Path:
@@ -313,7 +328,8 @@ def main(arguments: list[str] | None = None) -> int:
     from core.stage import UserError
 
     parser = argparse.ArgumentParser(prog="python -m bench.lag", description=__doc__.splitlines()[0])
-    parser.add_argument("--real", type=Path, help="a folder of real videos with an index.csv, instead of the workspace's test tracks")
+    parser.add_argument("--real", type=Path, help="a folder of real videos with an index.csv, instead of the "
+                        "workspace's test tracks")
     parser.add_argument("--expert", type=Path, help="with --real: the sync expert's weights (default: the workspace's)")
     parser.add_argument("--workspace", type=Path, default=Path("."), help="a finished workspace (default: this folder)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of the stretches (default 3)")
@@ -321,7 +337,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     out = chosen.out or chosen.workspace / "results" / "bench" / "lag.json"
     try:
-        result = measure_real(chosen.real, open_scorer(chosen.workspace, chosen.expert), chosen.seconds) if chosen.real else measure(
+        result = measure_real(chosen.real, open_scorer(chosen.workspace, chosen.expert),
+                              chosen.seconds) if chosen.real else measure(
             chosen.workspace, chosen.seconds)
     except (UserError, ParamsError, FileNotFoundError, ValueError) as error:
         print(f"bench.lag: {error}", file=sys.stderr)

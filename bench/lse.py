@@ -44,7 +44,8 @@ def plain_port(net: Any, path: Path, n_frames: int, folder: Path) -> tuple[float
     media.write_wav(folder / "audio.wav", media.read_audio(path)[:n_frames * 640])
     images = [cv2.imread(str(name)) for name in sorted(folder.glob("*.jpg"))]
     images = [im if im.shape[:2] == (224, 224) else cv2.resize(im, (224, 224)) for im in images]
-    video = torch.from_numpy(np.transpose(np.expand_dims(np.stack(images, axis=3), axis=0), (0, 3, 4, 1, 2)).astype(float)).float()
+    video = torch.from_numpy(np.transpose(np.expand_dims(np.stack(images, axis=3), axis=0),
+                                          (0, 3, 4, 1, 2)).astype(float)).float()
     with wave.open(str(folder / "audio.wav")) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     cepstra = torch.from_numpy(mfcc_syncnet(samples).T.astype(float)[None, None]).float()
@@ -85,7 +86,8 @@ def timed(arm: Callable[..., tuple], *args: Any) -> tuple[float, float, tuple]:
 
 
 def of_peak(net: Any) -> dict[str, float]:
-    """Billions of operations a second on one thread: of a matrix product of 1024, of each convolution, and their share together."""
+    """Billions of operations a second on one thread: of a matrix product of 1024, of each convolution, and their share
+    together."""
     import torch
 
     from models.experts.syncnet import VIDEO_CHUNK, _flat_layers
@@ -151,16 +153,21 @@ def measure(path: Path, n_frames: int, threads: int, rounds: int, bfloat16: bool
     best = {name: min(s) for name, s in seconds.items()}
     apart = {name: max(abs(a / b - 1) for a, b in zip(scores[name][:2], scores["port"][:2], strict=True)) for name in arms}
     native = any(f in cpu() for f in ("avx512_bf16", "amx_bf16"))
-    wanted = {"float32": (TARGET, EQUAL)} | ({"bfloat16": (TARGET_BFLOAT16 if native else 0.0, EQUAL_BFLOAT16)} if bfloat16 else {})
-    passes = all(best["port"] / best[n] >= ratio and apart[n] <= equal and scores[n][2] == scores["port"][2] for n, (ratio, equal) in wanted.items())
-    return {"cpu": cpu(), "torch": torch.__version__, "threads": threads, "n_frames": n_frames, "rounds": rounds, "bfloat16_native": native,
-            "seconds": best, "cpu_seconds": {name: min(s) for name, s in cpu_s.items()}, "scores": scores, "faster": {n: best["port"] / best[n] for n in arms}, "relative_difference": apart,
+    wanted = {"float32": (TARGET, EQUAL)} | ({"bfloat16": (TARGET_BFLOAT16 if native else 0.0, EQUAL_BFLOAT16)}
+                                             if bfloat16 else {})
+    passes = all(best["port"] / best[n] >= ratio and apart[n] <= equal and scores[n][2] == scores["port"][2]
+                 for n, (ratio, equal) in wanted.items())
+    return {"cpu": cpu(), "torch": torch.__version__, "threads": threads, "n_frames": n_frames, "rounds": rounds,
+            "bfloat16_native": native,
+            "seconds": best, "cpu_seconds": {name: min(s) for name, s in cpu_s.items()}, "scores": scores,
+            "faster": {n: best["port"] / best[n] for n in arms}, "relative_difference": apart,
             "peak": of_peak(net), "passes": passes}
 
 
 def main(argv: list[str] | None = None) -> int:
     """The exit status; prints what was measured."""
-    parser = argparse.ArgumentParser(prog="python -m bench.lse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m bench.lse", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
@@ -170,17 +177,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args(argv)
     found = measure(args.file, args.frames, args.threads, args.rounds, args.bfloat16, args.expert)
-    print(f"{found['cpu']}; torch {found['torch']}, {found['threads']} threads, {found['n_frames']} frames, best of {found['rounds']}")
+    print(f"{found['cpu']}; torch {found['torch']}, {found['threads']} threads, {found['n_frames']} frames, best of "
+          f"{found['rounds']}")
     for name, took in found["seconds"].items():
         d, c, offset = found["scores"][name]
         spent = found["cpu_seconds"]
-        print(f"{name:>9}: {took:7.2f} s  x{found['faster'][name]:.2f}  ({spent[name]:.2f} CPU s, x{spent['port'] / spent[name]:.2f})  LSE-D {d:.5f}, LSE-C {c:.5f}, offset {offset:+d}; "
-              f"differs by {found['relative_difference'][name]:.1e}")
+        print(f"{name:>9}: {took:7.2f} s  x{found['faster'][name]:.2f}  ({spent[name]:.2f} CPU s, "
+              f"x{spent['port'] / spent[name]:.2f})  LSE-D {d:.5f}, LSE-C {c:.5f}, offset {offset:+d}; differs by "
+              f"{found['relative_difference'][name]:.1e}")
     if "bfloat16" in found["seconds"] and not found["bfloat16_native"]:
         print("this CPU has no bfloat16 instructions: its time says nothing, its numbers do")
     peak = found["peak"]
-    print("one thread, billions of operations a second: " + ", ".join(f"{k} {v:.0f}" for k, v in peak.items() if k != "share_of_peak")
-          + f"; the convolutions reach {peak['share_of_peak']:.0%} of the matrix product's")
+    each = ", ".join(f"{k} {v:.0f}" for k, v in peak.items() if k != "share_of_peak")
+    print(f"one thread, billions of operations a second: {each}"
+          f"; the convolutions reach {peak['share_of_peak']:.0%} of the matrix product's")
     print("pass" if found["passes"] else "FAIL")
     if args.out:
         args.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")

@@ -2,11 +2,11 @@
 
     python -m bench.memory [--minutes 60] [--clip FILE] [--tall FILE] [--json FILE]
 
-The hour is a short clip repeated without encoding it again; --clip names another than one of the synthetic corpus, --tall another than
-a synthetic one of 1080x1080. Each stage's own code runs in a process of its own. Of long video the first and the last clip are tracked
-and cropped: clips are no longer than segment.max_s, whatever they are cut from. Without a face finder here, segmenting alone.
-Exit status 1 where a peak is above 1,500 MB, or the hour's more than 700 MB above the minute's: an hour of sound is 115 MB, of which
-segmenting holds up to five at once, as samples and as what they are calculated with.
+The hour is a short clip repeated without encoding it again; --clip names another than one of the synthetic corpus, --tall another
+than a synthetic one of 1080x1080. Each stage's own code runs in a process of its own. Of long video the first and the last clip
+are tracked and cropped: clips are no longer than segment.max_s, whatever they are cut from. Without a face finder here,
+segmenting alone. Exit status 1 where a peak is above 1,500 MB, or the hour's more than 700 MB above the minute's: an hour of
+sound is 115 MB, of which segmenting holds up to five at once, as samples and as what they are calculated with.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ def repeat(source: Path, target: Path, seconds: float) -> Path:
                 packet = av.Packet(data)
                 packet.pts = pts + round(k * length_s / float(base))
                 packet.dts = packet.pts
-                if is_picture:  # decoding times of our own: matroska has none, and they must not go back from one round to the next
-                    packet.dts = min(packet.pts, round((k * frames + shown - MOST_B_FRAMES) / float(picture.average_rate) / float(base)))
+                # decoding times of our own: matroska has none, and they must not go back from one round to the next
+                if is_picture:
+                    packet.dts = min(packet.pts, round((k * frames
+                                                        + shown - MOST_B_FRAMES) / float(picture.average_rate) / float(base)))
                     shown += 1
-                packet.time_base, packet.is_keyframe, packet.stream = base, given_packet.is_keyframe, streams[given_packet.stream.index]
+                packet.time_base, packet.is_keyframe = base, given_packet.is_keyframe
+                packet.stream = streams[given_packet.stream.index]
                 packet.duration = given_packet.duration
                 out.mux(packet)
     return target
@@ -135,8 +138,8 @@ def main() -> int:
         results = {name: measure(path, stages) for name, path in files.items()}
     print(f"{'':>12} {'size':>10} {'seconds':>8} {'clips':>6} {'loaded':>7} {'segment':>8} {'track':>7} {'crop':>7}  (peak, MB)")
     for name, r in results.items():
-        print(f"{name:>12} {r['size']:>10} {r['seconds']:>8.0f} {r['clips']:>6} {r['loaded']:>7} {r['segment']:>8} {r.get('track', '-'):>7} "
-              f"{r.get('crop', '-'):>7}  {r.get('track_reject', '')}")
+        print(f"{name:>12} {r['size']:>10} {r['seconds']:>8.0f} {r['clips']:>6} {r['loaded']:>7} {r['segment']:>8} "
+              f"{r.get('track', '-'):>7} {r.get('crop', '-'):>7}  {r.get('track_reject', '')}")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n")
     short, long, tall = results.values()

@@ -3,10 +3,10 @@
     python -m bench.nothing_to_do [--clips 100000] [--only build] [--row-bytes 2000] [--json FILE]
 
 build: a workspace of the project with one corpus of as many recordings, whose outputs are made up and committed to DVC, so that
-everything is up to date; then `babelface build` as a user types it, twice; the second counts, since the first fills DVC's own tables.
-stage: one stage instance of as many items in 4 shards, made up in the form that core.executor leaves; run again as it is, and with one
-more item, whose own work is nothing: what is left is what the machinery costs. It is put beside what a shard's items cost to work out,
-at 0.1 s for each, which is less than any stage takes that looks at pictures.
+everything is up to date; then `babelface build` as a user types it, twice; the second counts, since the first fills DVC's own
+tables. stage: one stage instance of as many items in 4 shards, made up in the form that core.executor leaves; run again as it is,
+and with one more item, whose own work is nothing: what is left is what the machinery costs. It is put beside what a shard's items
+cost to work out, at 0.1 s for each, which is less than any stage takes that looks at pictures.
 Exit status 1 where the build takes 10 s of CPU or more, or the added clip 2 % of its shard.
 """
 
@@ -74,7 +74,8 @@ def made_up(out: Path, names: list[str], seal: str, fingerprint: dict[str, Any],
 
 
 def stage(n: int, n_bytes: int) -> dict[str, float]:
-    """Seconds of a stage instance of `n` items: as it is, with one more, and of one item alone (starting its process, for one)."""
+    """Seconds of a stage instance of `n` items: as it is, with one more, and of one item alone (starting its process, for
+    one)."""
     from core.digest import digest_of
     from core.executor import Work, run_stage
 
@@ -94,7 +95,8 @@ def stage(n: int, n_bytes: int) -> dict[str, float]:
         made_up(Path("data/features/toy-en"), names, digest_of(fingerprint), fingerprint, n_bytes)
         same = run(names)
         more = run([*names, "clip-new"])
-    return {"same_s": same, "one_more_s": more, "alone_s": alone, "shard_s": n / SHARDS * ITEM_S, "share": more / (n / SHARDS * ITEM_S)}
+    return {"same_s": same, "one_more_s": more, "alone_s": alone, "shard_s": n / SHARDS * ITEM_S,
+            "share": more / (n / SHARDS * ITEM_S)}
 
 
 def build(n: int) -> dict[str, Any]:
@@ -109,7 +111,8 @@ def build(n: int) -> dict[str, Any]:
             file.write("id,url,fetch,start_s,end_s,language\n")
             file.writelines(f"clip-{k:07d},https://host.invalid/{k}.mp4,http,0,4,en\n" for k in range(n))
         corpora = {"synthetic": None, "large": {"adapter": "csv", "path": str(index / "t.csv"), "languages": {"en": {}}}}
-        train = {"experts": {"syncnet": {"languages": "all"}}, "systems": {"speech2vid-en": None, "speech2vid-mix": {"languages": "all"}}}
+        train = {"experts": {"syncnet": {"languages": "all"}},
+                 "systems": {"speech2vid-en": None, "speech2vid-mix": {"languages": "all"}}}
         folder = create_workspace(Path(place) / "w", {"corpora": corpora, "train": train}, root=ROOT)
         env = {**os.environ, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(folder)}
 
@@ -134,7 +137,8 @@ def build(n: int) -> dict[str, Any]:
         wanted = sorted(item.name for item in plan_of(nodes, BUILD_TARGETS).items)
         for node in nodes:
             for out in node.outs if node.name in wanted else ():
-                for name in ("tracks/shard-000.parquet", "rejects/shard-000.parquet", "items.parquet", "stats.json", "fingerprint.json"):
+                for name in ("tracks/shard-000.parquet", "rejects/shard-000.parquet", "items.parquet", "stats.json",
+                             "fingerprint.json"):
                     (folder / out / name).parent.mkdir(parents=True, exist_ok=True)
                     (folder / out / name).write_text(f"{out} {name}")
                 if node.stage == "download":
@@ -146,7 +150,8 @@ def build(n: int) -> dict[str, Any]:
         second_s, second_cpu_s, said = call("build")
         if "nothing changed" not in said:
             raise RuntimeError(f"there was something to do: {said[-2000:]}")
-    return {"first_s": first_s, "second_s": second_s, "second_cpu_s": second_cpu_s, "commit_s": commit_s, "instances": len(wanted)}
+    return {"first_s": first_s, "second_s": second_s, "second_cpu_s": second_cpu_s, "commit_s": commit_s,
+            "instances": len(wanted)}
 
 
 def main() -> int:
@@ -160,13 +165,15 @@ def main() -> int:
     missed = False
     if given.only != "build":
         found["stage"] = s = stage(given.clips, given.row_bytes)
-        print(f"a stage of {given.clips:,} items: {s['same_s']:.1f} s as it is, {s['one_more_s']:.1f} s with one more; a shard's items at {ITEM_S} s "
-              f"each {s['shard_s']:.0f} s, of which that is {s['share']:.2%}; one item on its own {s['alone_s']:.1f} s")
+        print(f"a stage of {given.clips:,} items: {s['same_s']:.1f} s as it is, {s['one_more_s']:.1f} s with one more; a shard's "
+              f"items at {ITEM_S} s each {s['shard_s']:.0f} s, of which that is {s['share']:.2%}; one item on its own "
+              f"{s['alone_s']:.1f} s")
         missed |= s["share"] >= SHARE
     if given.only != "stage":
         found["build"] = b = build(given.clips)
         print(f"babelface build, {given.clips:,} clips, {b['instances']} instances, nothing to do: {b['second_cpu_s']:.1f} s "
-              f"of CPU, {b['second_s']:.1f} s by the clock (the first time {b['first_s']:.1f} s; DVC's commit before {b['commit_s']:.0f} s)")
+              f"of CPU, {b['second_s']:.1f} s by the clock (the first time {b['first_s']:.1f} s; DVC's commit before "
+              f"{b['commit_s']:.0f} s)")
         missed |= b["second_cpu_s"] >= BUILD_S
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,5 +1,5 @@
-"""How well a landmarker reads the rendered face: landmark error, lip gap correlation (per identity and per language), viseme accuracy;
-a contact sheet.
+"""How well a landmarker reads the rendered face: landmark error, lip gap correlation (per identity and per language), viseme
+accuracy; a contact sheet.
 
 Run as `python -m bench.realism [--identities N] [--json FILE] [--sheet FILE.png]`, with BABELFACE_MODELS naming the folder that
 holds the YuNet and FaceLandmarker files. Every figure comes with the number of frames behind it; frames in which no face was
@@ -185,8 +185,9 @@ def mouth_crop(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
 def viseme_accuracy(people: list[Identity], per_viseme: int = 6) -> dict:
     """Accuracy of the nearest centroid (Euclid, on `mouth_crop`) on the last half of the people, centroids from the first.
 
-    "accuracy" is on crops from which each person's own mean mouth over all samples is taken, so that skin, beard and lip colour do
-    not count; "accuracy_without_centring" is on the crops as they are, where centroids of few people carry those people's looks.
+    "accuracy" is on crops from which each person's own mean mouth over all samples is taken, so that skin, beard and lip colour
+    do not count; "accuracy_without_centring" is on the crops as they are, where centroids of few people carry those people's
+    looks.
 
     Jitter of each sample: every mouth target times 0.85 .. 1.0, yaw within 8 and pitch within 5 degrees, roll within 4, scale
     0.95 .. 1.05, light 0.85 .. 1.15, camera noise on.
@@ -215,7 +216,8 @@ def viseme_accuracy(people: list[Identity], per_viseme: int = 6) -> dict:
         key = f"{names[a]} as {names[b]}"
         confused[key] = confused.get(key, 0) + 1
     worst = dict(sorted(confused.items(), key=lambda item: (-item[1], item[0]))[:6])
-    return {"accuracy": float((guess == truth).mean()), "accuracy_without_centring": float((raw[0] == raw[1]).mean()), "n": len(truth), "n_visemes": len(names), "confusions": worst,
+    return {"accuracy": float((guess == truth).mean()), "accuracy_without_centring": float((raw[0] == raw[1]).mean()),
+            "n": len(truth), "n_visemes": len(names), "confusions": worst,
             "by_viseme": {name: float((guess[truth == v] == v).mean()) for v, name in enumerate(names)}}
 
 
@@ -260,7 +262,8 @@ def report(result: dict) -> str:
               f"lip gap correlation  min {gap['min']:.4f}  mean {gap['mean']:.4f}  "
               f"limit {LIMITS['gap_correlation']} for each identity  "
               f"n {gap['n_frames']} frames, {gap['n_missed']} without a face",
-              *(f"  {name:>8} {tag:>3}  mean {row['mean']:.4f}  min {row['min']:.4f}  n {len(row['by_speaker'])} speakers, {row['n_frames']} frames"
+              *(f"  {name:>8} {tag:>3}  mean {row['mean']:.4f}  min {row['min']:.4f}  n {len(row['by_speaker'])} speakers, "
+                f"{row['n_frames']} frames"
                 for name, rows in result["spoken"].items() for tag, row in rows.items()),
               f"viseme accuracy  {vis['accuracy']:.4f}  limit {LIMITS['viseme_accuracy']}  "
               f"n {vis['n']} mouths of {vis['n_visemes']} visemes",

@@ -2,16 +2,17 @@
 
     python -m bench.score_scale [--clips 60] [--workspace FOLDER] [--json FILE]
 
-What runs is the stage's own: stages.score's items, its mapper, its worker processes, one torch thread in each. The clips are those
-of the controls and of every system that FOLDER, a finished workspace, has generated, taken again and again until there are --clips;
-without FOLDER, four speakers of the synthetic corpus and their controls, made here, judged by an untrained small expert, which takes
-as long as a trained one. Both arms score the same items, one after the other. A worker's first item loads its models and does not
-count.
+What runs is the stage's own: stages.score's items, its mapper, its worker processes, one torch thread in each. The clips are
+those of the controls and of every system that FOLDER, a finished workspace, has generated, taken again and again until there are
+--clips; without FOLDER, four speakers of the synthetic corpus and their controls, made here, judged by an untrained small expert,
+which takes as long as a trained one. Both arms score the same items, one after the other. A worker's first item loads its models
+and does not count.
 
 `clips/s` is by the clock, so it is only worth something on a machine that does nothing else; the load before the run is printed.
-`by CPU` is the same ratio from CPU seconds per clip, 2 x (one worker's) / (two workers'): what two free cores would give. Memory is
-each worker's peak resident size once 25, 50 and 100 % of the clips are done; flat means that the last is at most 1.1 times the first.
-Exit status 1 where two workers are less than 1.8 times as fast as one, or memory is not flat. The target is for --clips 1000.
+`by CPU` is the same ratio from CPU seconds per clip, 2 x (one worker's) / (two workers'): what two free cores would give. Memory
+is each worker's peak resident size once 25, 50 and 100 % of the clips are done; flat means that the last is at most 1.1 times the
+first. Exit status 1 where two workers are less than 1.8 times as fast as one, or memory is not flat. The target is for --clips
+1000.
 """
 
 from __future__ import annotations
@@ -132,13 +133,14 @@ def compared(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
 
 def text(found: dict[str, Any]) -> str:
     """The result as a table."""
-    lines = [f"load before: {', '.join(f'{x:.1f}' for x in found['load'])} on {found['cpus']} cores; {found['arms'][0]['n_clips']} clips",
+    lines = [f"load before: {', '.join(f'{x:.1f}' for x in found['load'])} on {found['cpus']} cores; "
+             f"{found['arms'][0]['n_clips']} clips",
              f"{'workers':>7} {'clips/s':>8} {'CPU s/clip':>10} {'rejected':>8}  peak MB per worker at 25 %, 50 %, 100 %"]
     for a in found["arms"]:
         memory = "; ".join(" ".join(map(str, a["peak_mb"][f"{m:.0%}"])) for m in MARKS)
         lines.append(f"{a['workers']:>7} {a['clips_per_s']:>8.3f} {a['cpu_s_per_clip']:>10.2f} {a['rejected']:>8}  {memory}")
-    lines.append(f"two workers are {found['ratio']:.2f} times as fast as one by the clock ({found['ratio_by_cpu']:.2f} by CPU); target {TARGET}; "
-                 f"memory is {'flat' if found['flat'] else 'NOT flat'}")
+    lines.append(f"two workers are {found['ratio']:.2f} times as fast as one by the clock ({found['ratio_by_cpu']:.2f} by CPU); "
+                 f"target {TARGET}; memory is {'flat' if found['flat'] else 'NOT flat'}")
     return "\n".join(lines)
 
 
@@ -148,7 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
     from core.stage import UserError
 
     parser = argparse.ArgumentParser(prog="python -m bench.score_scale", description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=60, help="how many are scored in each arm (default 60; the target is for 1000)")
+    parser.add_argument("--clips", type=int, default=60, help="how many are scored in each arm (default 60; the target is "
+                        "for 1000)")
     parser.add_argument("--workspace", type=Path, help="a finished workspace (default: a small one, made here)")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     chosen = parser.parse_args(arguments)

@@ -113,7 +113,8 @@ def line(r: dict[str, Any], n_recordings: int) -> str:
     return (f"{r['language']:>4}{distance} recordings {n_recordings}: detection "
             f"error {r['error']:.1%} (false alarm {r['false_alarm']:.1%}, missed {r['missed']:.1%}; all of it speech "
             f"{r['all_speech']:.1%}). mixtures {r['mixtures']}: diarization error {r['given']:.1%} given the true speech, "
-            f"{r['found']:.1%} with the found one (one voice {r['one_voice']:.1%}), number of voices right {r['voices_right']:.0%}")
+            f"{r['found']:.1%} with the found one (one voice {r['one_voice']:.1%}), number of voices right "
+            f"{r['voices_right']:.0%}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,8 +6,8 @@ Every arm fills one contiguous uint8 batch of 32 windows, the same windows in th
     files    one .jpg a frame, opened with OpenCV and brought to RGB, as many training sets lie
     stored   data/crop as the crop stage leaves it: JPEG frames in a memory-mapped Arrow file (core.shards.ViewStore)
     raw      what training reads from the second time on: the raw copy that stages.train keeps of frames it has seen
-All files are in the system's cache. Frames are cut from --clip, or made up: smooth, with a camera's noise. Also printed: the size of an
-hour in each layout. Exit status 1 where `raw` is less than 3 times as fast as `files` at 224 pixels, or 15 times at 96.
+All files are in the system's cache. Frames are cut from --clip, or made up: smooth, with a camera's noise. Also printed: the size
+of an hour in each layout. Exit status 1 where `raw` is less than 3 times as fast as `files` at 224 pixels, or 15 times at 96.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def pictures(size: int, clip: Path | None) -> list[np.ndarray]:
         return [shown[k % len(shown)] for k in range(N_FRAMES)]
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:size, 0:size] * (224 / size)
-    waves = [np.stack([np.sin((x * a + k) / 21), np.cos((y * b - k) / 17), np.sin((x + y + k) / 29)], -1) for k in range(8) for a, b in ((1, 1.4),)]
-    return [np.clip(128 + 80 * waves[k % 8] + rng.normal(0, 3, (size, size, 3)), 0, 255).astype(np.uint8) for k in range(N_FRAMES)]
+    waves = [np.stack([np.sin((x * a + k) / 21), np.cos((y * b - k) / 17), np.sin((x + y + k) / 29)], -1) for k in range(8)
+             for a, b in ((1, 1.4),)]
+    return [np.clip(128 + 80 * waves[k % 8] + rng.normal(0, 3, (size, size, 3)), 0, 255).astype(np.uint8)
+            for k in range(N_FRAMES)]
 
 
 def lay_out(folder: Path, size: int, tracks: int, clip: Path | None) -> tuple[list[str], dict[str, float]]:
@@ -105,7 +107,8 @@ def measure(size: int, *, tracks: int = 8, batches: int = 20, rounds: int = 3, c
         names, per_hour = lay_out(Path(place), size, tracks, clip)
         fill = arms(Path(place), names, size)
         rng = np.random.default_rng(1)
-        draws = [[(names[rng.integers(tracks)], int(rng.integers(N_FRAMES - WINDOW + 1))) for _ in range(BATCH)] for _ in range(batches)]
+        draws = [[(names[rng.integers(tracks)], int(rng.integers(N_FRAMES - WINDOW + 1))) for _ in range(BATCH)]
+                 for _ in range(batches)]
         batch = {arm: np.zeros((BATCH, WINDOW, size, size, 3), np.uint8) for arm in fill}
         for arm, function in fill.items():
             function(batch[arm], draws[0])
@@ -118,7 +121,8 @@ def measure(size: int, *, tracks: int = 8, batches: int = 20, rounds: int = 3, c
                     function(batch[arm], windows)
                 best[arm] = min(best.get(arm, np.inf), time.process_time() - began)
     speed = {arm: batches * BATCH / seconds for arm, seconds in best.items()}
-    return {"size": size, "windows_per_s": speed, "times": {arm: speed[arm] / speed["files"] for arm in speed}, "gb_per_hour": per_hour}
+    return {"size": size, "windows_per_s": speed, "times": {arm: speed[arm] / speed["files"] for arm in speed},
+            "gb_per_hour": per_hour}
 
 
 def main() -> int:
@@ -135,7 +139,8 @@ def main() -> int:
     print(f"{'pixels':>6} {'layout':>7} {'windows/s':>10} {'times files':>11} {'GB an hour':>10}")
     for r in results:
         for arm in r["windows_per_s"]:
-            print(f"{r['size']:>6} {arm:>7} {r['windows_per_s'][arm]:>10.0f} {r['times'][arm]:>11.1f} {r['gb_per_hour'][arm]:>10.2f}")
+            print(f"{r['size']:>6} {arm:>7} {r['windows_per_s'][arm]:>10.0f} {r['times'][arm]:>11.1f} "
+                  f"{r['gb_per_hour'][arm]:>10.2f}")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n")
     return int(any(r["times"]["raw"] < LEAST.get(r["size"], 0) for r in results))

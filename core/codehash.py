@@ -92,7 +92,8 @@ def _mentioned(path: str, _mtime_ns: int, root: str) -> tuple[str, ...]:
             names.add(node.value.split(":")[0])
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
             _check_run_time_name(node, file, Path(root))
-    ours = {top: (Path(root) / top).is_dir() or (Path(root) / f"{top}.py").is_file() for top in {n.partition(".")[0] for n in names} if top}
+    ours = {top: (Path(root) / top).is_dir() or (Path(root) / f"{top}.py").is_file()
+            for top in {n.partition(".")[0] for n in names} if top}
     return tuple(sorted(name for name in names if ours.get(name.partition(".")[0])))
 
 

@@ -1,4 +1,5 @@
-"""Maps a function over the items of one stage instance: here or on a cluster, resumable item by item, every item accounted for."""
+"""Maps a function over the items of one stage instance: here or on a cluster, resumable item by item, every item accounted
+for."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Work:
 
 def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, config: dict[str, Any], tables: tuple[str, ...],
               fingerprint: dict[str, Any], executor: Executor = Executor(), n_shards: int = 4,
-              rejected: list[tuple[dict[str, Any], str, str]] = (), files: str | None = None, out: Path | None = None) -> dict[str, Any]:
+              rejected: list[tuple[dict[str, Any], str, str]] = (), files: str | None = None,
+              out: Path | None = None) -> dict[str, Any]:
     """The stats of one finished stage instance, whose folder data/<stage>/<instance> then holds `tables`.
 
     mapper: "module:Class"; Class(config) is made once per worker process, and called with a payload it returns
@@ -64,7 +66,8 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
         (scratch / "files").mkdir(exist_ok=True)
         config = config | {"files": str(scratch / "files")}
     progress = Progress(f"{stage} {instance}", total=len(work), done=len(work) - len(todo))
-    reports = _pool(mapper, config, executor).map([(i, str(_scratch_file(scratch, w)), w.id, w.payload) for i, w in enumerate(todo)])
+    reports = _pool(mapper, config, executor).map([(i, str(_scratch_file(scratch, w)), w.id, w.payload)
+                                                   for i, w in enumerate(todo)])
     for index, verdict in reports:
         item = todo[index]
         if verdict is not None and not _scratch_file(scratch, item).exists():
@@ -148,7 +151,8 @@ class _OldShard:
 
 
 def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files) -> dict[str, Any]:
-    """Builds the new folder beside the old one, then swaps them. Rows pass through one by one: a shard may be larger than memory."""
+    """Builds the new folder beside the old one, then swaps them. Rows pass through one by one: a shard may be larger than
+    memory."""
     following = out.with_name(f".{out.name}.next")
     try:
         following.mkdir(parents=True)
@@ -160,7 +164,8 @@ def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint
     return stats
 
 
-def _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files) -> dict[str, Any]:
+def _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected,
+          files) -> dict[str, Any]:
     valid = old is not None  # under another fingerprint nothing of the last run may stay, not even an empty table
     old = old or {}
     items, by_language, totals = [], {}, Counter()
@@ -182,7 +187,8 @@ def _fill(following, stage, instance, out, scratch, work, old, names, seal, fing
         held: dict[str, list[int]] = {}
         for w in members:
             status, held[w.id] = _held(w, stage, scratch, names) if w.id in fresh else old[w.id][1:]
-            items.append({"item_id": w.id, "language": w.row.get("language"), "digest": w.digest, "status": status, "counts": held[w.id]})
+            items.append({"item_id": w.id, "language": w.row.get("language"), "digest": w.digest, "status": status,
+                          "counts": held[w.id]})
             count(w.row.get("language"), None if status == "kept" else status)
             totals.update(dict(zip(names, held[w.id], strict=True)))
         for k, name in enumerate(names):
@@ -192,11 +198,14 @@ def _fill(following, stage, instance, out, scratch, work, old, names, seal, fing
                 os.link(shards.shard_path(out, name, shard), path)
             elif shard == 0 or (not same and any(held[w.id][k] for w in members)):
                 has = [w for w in members if held[w.id][k]]
-                shards.write_table(path, _all_rows(name, has, fresh, last, lambda w, name=name: _tables(w, stage, scratch)[0][name]), name)
+                shards.write_table(path, _all_rows(name, has, fresh, last,
+                                                   lambda w, name=name: _tables(w, stage, scratch)[0][name]), name)
         listed = shards.shard_path(following, files, shard) if files else None
         if listed is not None and listed.exists():
-            _carry_files(shards.read_shard(listed, ["file"])["file"].to_pylist(), scratch / "files", out / "media", following / "media")
-    early = [{"item_id": r["item_id"], "stage": stage, "reason": reason, "detail": detail, **_who(r)} for r, reason, detail in rejected]
+            _carry_files(shards.read_shard(listed, ["file"])["file"].to_pylist(), scratch / "files", out / "media",
+                         following / "media")
+    early = [{"item_id": r["item_id"], "stage": stage, "reason": reason, "detail": detail, **_who(r)}
+             for r, reason, detail in rejected]
     for row in early:
         count(row["language"], row["reason"])
     shards.write_table(following / "rejects_early.parquet", sorted(early, key=lambda r: r["item_id"]), "rejects")
@@ -229,7 +238,8 @@ def _held(w: Work, stage: str, scratch: Path, names: tuple[str, ...]) -> tuple[s
 
 
 def _all_rows(name: str, members: list[Work], fresh: set[str], last: _OldShard, made: Callable[[Work], Any]) -> Iterator[Any]:
-    """The rows of a shard as tables, in order: of items that are fresh what was made, of the others what was, in long stretches."""
+    """The rows of a shard as tables, in order: of items that are fresh what was made, of the others what was, in long
+    stretches."""
     start = end = 0
     for w in members:
         if w.id not in fresh:
@@ -269,8 +279,10 @@ def check_funnel(stats: dict[str, Any]) -> None:
     cells = list(stats["by_language"].values())
     wrong = [tag for tag, c in stats["by_language"].items() if c["in"] != c["kept"] + sum(c["rejected"].values())]
     sums = {k: sum(c[k] for c in cells) for k in ("in", "kept")}
-    if wrong or stats["items_in"] != stats["kept"] + stats["rejected"] or (sums["in"], sums["kept"]) != (stats["items_in"], stats["kept"]):
-        raise RuntimeError(f"{stats['stage']} {stats['instance']}: the funnel does not add up ({stats}); this is a bug in the stage")
+    same = (sums["in"], sums["kept"]) == (stats["items_in"], stats["kept"])
+    if wrong or not same or stats["items_in"] != stats["kept"] + stats["rejected"]:
+        raise RuntimeError(f"{stats['stage']} {stats['instance']}: the funnel does not add up ({stats}); "
+                           "this is a bug in the stage")
 
 
 def swap(following: Path, out: Path) -> None:

@@ -78,7 +78,8 @@ class Executor(Section):
     kind: Literal["local", "dask"] = "local"
     address: Annotated[str, Field(pattern=r"^(tcp|tls)://\S+:\d+$")] | None = Field(
         None, description="dask: its scheduler, as tcp://host:8786; where null, BABELFACE_DASK names it")
-    workers: int = Field(1, ge=1, le=256, description="local: processes per stage. A Dask cluster has as many as its workers have threads")
+    workers: int = Field(1, ge=1, le=256, description="local: processes per stage. A Dask cluster has as many as its workers "
+                         "have threads")
     timeout_s: float = Field(300, gt=0)
     codec_threads: Count = 1
 
@@ -157,7 +158,8 @@ class Split(Section):
     near_duplicates: bool = Field(True, description="look for copies of clips, which one split must hold")
     cluster_speakers: Literal["none", "voice", "face"] = Field("none", description="tell unknown speakers apart by this")
     speaker_model: str | None = Field(None, description="voice: a pyannote embedding model; face: a file of SFace's kind")
-    speaker_distance: float | None = Field(None, gt=0, description="up to which two recordings are of one speaker; null: the model's")
+    speaker_distance: float | None = Field(None, gt=0, description="up to which two recordings are of one speaker; null: the "
+                                           "model's")
 
 
 class Expert(Section):
@@ -211,11 +213,13 @@ class WeightsFile(Section):
 class Score(Section):
     expert: str | WeightsFile
     protocol: Annotated[Literal["syncnet-v2-direct", "syncnet-v2-tracked", "syncnet-v2-decoded", "syncnet-v2-whole-frame"],
-                        BeforeValidator(lambda name: "syncnet-v2-direct" if name == "syncnet-direct" else name)] = "syncnet-v2-direct"
+                        BeforeValidator(lambda name: "syncnet-v2-direct" if name == "syncnet-direct"
+                                        else name)] = "syncnet-v2-direct"
     vshift: Count = 15
     min_windows: Count = 20
     expert_valid_margin: float = 0.0
-    ablation_experts: list[str] = Field([], description="other experts of train.experts, which score real video and its control too")
+    ablation_experts: list[str] = Field(
+        [], description="other experts of train.experts, which score real video and its control too")
 
 
 class Sets(Section):
@@ -223,7 +227,8 @@ class Sets(Section):
 
     every: Count = Field(5, description="frames between two whose pictures FID sees: neighbours are nearly the same")
     recall: list[Count] = Field([1, 5, 10], description="the K of R@K", min_length=1)
-    i3d: WeightsFile | None = Field(None, description="I3D's weights for FVD, which have no published hash; null: VideoMAE, where it is")
+    i3d: WeightsFile | None = Field(None, description="I3D's weights for FVD, which have no published hash; null: VideoMAE, "
+                                    "where it is")
 
 
 class Report(Section):
@@ -271,17 +276,20 @@ class Params(Section):
         for group, entries in (("experts", self.train.experts), ("systems", self.train.systems)):
             for name, entry in entries.items():
                 if entry.view not in self.crop.store:
-                    wrong.append(f"train.{group}.{name}.view: {entry.view!r} is not in crop.store{suggest(entry.view, self.crop.store)}")
+                    wrong.append(f"train.{group}.{name}.view: {entry.view!r} is not in "
+                                 f"crop.store{suggest(entry.view, self.crop.store)}")
                 for tag in [] if entry.languages == "all" else entry.languages:
                     if tag not in real:
                         wrong.append(f"train.{group}.{name}.languages: {tag!r} is not a language to train on{suggest(tag, real)}")
         if set(self.train.experts) & (set(self.train.systems) | {"controls"}) or "controls" in self.train.systems:
             wrong.append("train: names of experts and systems must differ, and `controls` is taken")
         if isinstance(self.score.expert, str) and self.score.expert not in self.train.experts:
-            wrong.append(f"score.expert: {self.score.expert!r} is not one of train.experts{suggest(self.score.expert, self.train.experts)}")
+            wrong.append(f"score.expert: {self.score.expert!r} is not one of "
+                         f"train.experts{suggest(self.score.expert, self.train.experts)}")
         for name in self.score.ablation_experts:
             if name not in self.train.experts or name == self.score.expert:
-                what = "is what scores already" if name == self.score.expert else f"is not one of train.experts{suggest(name, self.train.experts)}"
+                what = f"is not one of train.experts{suggest(name, self.train.experts)}"
+                what = "is what scores already" if name == self.score.expert else what
                 wrong.append(f"score.ablation_experts: {name!r} {what}")
         if len(set(self.score.ablation_experts)) < len(self.score.ablation_experts):
             wrong.append("score.ablation_experts: a name stands there twice")
@@ -354,7 +362,8 @@ def _siblings(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Params
     for part in loc[:-1]:
         if part in model.model_fields:
-            models = [t for t in _flatten(model.model_fields[part].annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+            models = [t for t in _flatten(model.model_fields[part].annotation) if isinstance(t, type)
+                      and issubclass(t, BaseModel)]
             if not models:
                 return []
             model = models[0]

@@ -31,7 +31,8 @@ class Inspect(_Section):
     language_window_s: float = Field(3.0, ge=1, le=30)
     switch_share: Share = Field(0.25, description="of a clip's speech in a second language, from which on it is code_switched")
     sync_expert: SyncFile | None = Field(None, description="{weights: PATH}; null: no offsets")
-    dubbed_below: float | None = Field(None, description="sync confidence below which speech is dubbed; each expert has its scale")
+    dubbed_below: float | None = Field(
+        None, description="sync confidence below which speech is dubbed; each expert has its scale")
     correct_offset: bool = Field(False, description="shift the sound of a clip by its offset, before features are computed")
     correct_confidence: float = Field(3.0, ge=0, description="the least sync confidence at which an offset is corrected")
 

@@ -115,7 +115,8 @@ class Item:
     """One entry of an index that may become a recording. `id` is safe as a file name and unique in its corpus and language.
 
     video: what it is a stretch of, such as a page's video id; items with the same one are of one recording. start_s, end_s: which
-    stretch, in the video's own time. box: the crop that the index asks for, in the frames of what `source` gives.
+    stretch, in the video's own time. box: the crop that the index asks for, in the frames of what `source` gives. duration_s: how
+    long it is where the index says that and no stretch.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Item:
     start_s: float | None = None
     end_s: float | None = None
     box: Box | None = None
+    duration_s: float | None = None
 
     @property
     def where(self) -> str:
@@ -138,7 +140,7 @@ class Item:
     @property
     def length_s(self) -> float | None:
         """Seconds that the index says it lasts, or None."""
-        return None if self.start_s is None or self.end_s is None else self.end_s - self.start_s
+        return self.duration_s if self.start_s is None or self.end_s is None else self.end_s - self.start_s
 
     def facts(self) -> dict[str, Any]:
         """`extra` with what else the index says of it, as plain values: what a recording's row keeps."""
@@ -156,12 +158,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One index entry that never became an item; its language is "und" where it cannot be told."""
+    """One index entry that never became an item; its language is "und" where it cannot be told. length_s: as the index
+    says."""
 
     id: str
     reason: str
     detail: str
     language: str = "und"
+    length_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +208,8 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
               ("picture_print", "binary"),  # uint16 (n, 8, 9), a picture for every 5 frames: metrics/prints.py
               ("sound_print", "binary")],  # uint32 (n,), a word for every 25 ms
     "tracks": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("file", "string"),
-               ("start_frame", "int32"), ("n_frames", "int32"), ("track_index", "int32"), ("face_share", "double"), ("mesh_share", "double"),
-               ("face_px", "double"), ("finder", "string"), ("landmarker", "string"),
+               ("start_frame", "int32"), ("n_frames", "int32"), ("track_index", "int32"), ("face_share", "double"),
+               ("mesh_share", "double"), ("face_px", "double"), ("finder", "string"), ("landmarker", "string"),
                ("boxes", "binary"),  # float32 (T, 4) x0 y0 x1 y1
                ("landmarks", "binary"),  # int16 (T, 468, 2): (point - box centre) / landmark_unit
                ("landmark_unit", "double"),
@@ -213,13 +217,16 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
     "inspected": [("track_id", "string"), ("clip_id", "string"), ("recording_id", "string"), *_who(), ("n_frames", "int32"),
                   ("track_index", "int32"), ("face_share", "double"), ("mesh_share", "double"), ("face_px", "double"),
                   *[(name, "double") for name in (
-                      "sharpness", "brightness", "contrast", "clipped_share", "yaw_deg", "pitch_deg", "roll_deg", "occlusion", "loudness_db",
-                      "speech_share")],
-                  ("speaker_score", "double"), ("speaking_share", "double"), ("turn_share", "double"), ("speaker_expert", "string"),
-                  ("voices", "int32"), ("voice_turns", "list<struct<start_s: double, end_s: double, voice: string>>"), ("diarizer", "string"),
+                      "sharpness", "brightness", "contrast", "clipped_share", "yaw_deg", "pitch_deg", "roll_deg", "occlusion",
+                      "loudness_db", "speech_share")],
+                  ("speaker_score", "double"), ("speaking_share", "double"), ("turn_share", "double"),
+                  ("speaker_expert", "string"),
+                  ("voices", "int32"), ("voice_turns", "list<struct<start_s: double, end_s: double, voice: string>>"),
+                  ("diarizer", "string"),
                   ("spoken_language", "string"), ("spoken_share", "double"), ("second_share", "double"), ("identifier", "string"),
                   ("offset_frames", "int32"),  # > 0: the sound comes earlier in the file than the mouth
-                  ("sync_confidence", "double"), ("sync_distance", "double"), ("sync_expert", "string"), ("corrected_frames", "int32"),
+                  ("sync_confidence", "double"), ("sync_distance", "double"), ("sync_expert", "string"),
+                  ("corrected_frames", "int32"),
                   ("marks", "list<string>"), ("null_reasons", "list<struct<metric: string, reason: string>>")],
     "turns": [("track_id", "string"), ("clip_id", "string"), ("start_s", "double"), ("end_s", "double"), ("score", "double")],
     "kept": [("track_id", "string"), ("clip_id", "string"), ("n_samples", "int32"),
@@ -228,8 +235,8 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
               ("height", "int32"), ("width", "int32"), ("n_frames", "int32"),
               ("transforms", "binary"),  # float32 (T, 2, 3): source pixels -> view pixels
               ("frames", "list<binary>")],  # JPEG per frame
-    "features": [("track_id", "string"), ("clip_id", "string"), ("language", "string"), ("cluster", "string"), ("n_frames", "int32"),
-                 ("n_samples", "int32"),
+    "features": [("track_id", "string"), ("clip_id", "string"), ("language", "string"), ("cluster", "string"),
+                 ("n_frames", "int32"), ("n_samples", "int32"),
                  ("mel", "binary"),  # float32 (n, 80), time first
                  ("mfcc_syncnet", "binary"),  # float32 (4F-1, 13)
                  ("mfcc_speech2vid", "binary")],  # float32 (n, 12)
@@ -238,7 +245,8 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
     # what two clips (or, of kind file and video, two recordings) share, so that one split must hold both
     "links": [("kind", "string"),  # file, video; near-duplicates by sound, by picture or both
               ("a", "string"), ("b", "string"),
-              *[(f"{name}_{side}", "string") for side in "ab" for name in ("corpus", "language", "recording_id", "cluster", "split")],
+              *[(f"{name}_{side}", "string") for side in "ab"
+                for name in ("corpus", "language", "recording_id", "cluster", "split")],
               ("sound_error", "double"), ("movement", "double"), ("overlap_s", "double")],
     "generated": [("generated_id", "string"), ("track_id", "string"), ("clip_id", "string"), *_who(), ("system", "string"),
                   ("training", "string"), ("training_languages", "list<string>"), ("condition", "string"),
@@ -246,7 +254,8 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
                   ("video", "binary"),  # H.264 mp4 of the whole source frames with the face pasted back; null: the source itself
                   ("video_of", "string")],  # generated_id whose video this row shares (its audio differs); null: its own
     "scores": [("generated_id", "string"), ("track_id", "string"), ("clip_id", "string"), *_who(), ("system", "string"),
-               ("training", "string"), ("training_languages", "list<string>"), ("condition", "string"), ("audio_clip_id", "string"),
+               ("training", "string"), ("training_languages", "list<string>"), ("condition", "string"),
+               ("audio_clip_id", "string"),
                ("audio_language", "string"), ("n_frames", "int32"), ("sample", "int32"), ("protocol", "string"),
                ("expert", "string"), ("expert_sha256", "string"), ("finder", "string"), ("loudness_db", "double"),
                ("lse_d", "double"), ("lse_c", "double"), ("offset_frames", "int32"), ("n_windows", "int32"),
@@ -255,22 +264,26 @@ _TABLES: dict[str, list[tuple[str, str]]] = {
                ("ssim", "double"), ("psnr", "double"), ("landmark_distance", "double"),
                ("opening_correlation", "double"), ("truth_opening_correlation", "double"), ("energy_correlation", "double"),
                *[(name, "double") for name in (
-                   "ssim_mouth", "ssim_frame", "psnr_mouth", "psnr_frame", "lpips", "lpips_mouth", "lpips_frame", "ms_ssim", "cpbd",
+                   "ssim_mouth", "ssim_frame", "psnr_mouth", "psnr_frame", "lpips", "lpips_mouth", "lpips_frame",
+                   "ms_ssim", "cpbd",
                    "identity_similarity", "lmd", "blink_rate", "head_motion", "jitter", "wer", "cer", "lve", "fdd")],
-               # lips' opening against the real one per viseme of the truth, in eye distances: mean of |.|, and signed, above 0 too open
+               # lips' opening against the real one per viseme of the truth, in eye distances: mean of |.|, and signed, above 0
+               # too open
                ("viseme_errors", "list<struct<viseme: string, n_frames: int32, error: double, signed: double>>"),
                ("path", "string"),  # of the video, relative to the file of scores that the row stands in; null in the pipeline
                ("null_reasons", "list<struct<metric: string, reason: string>>")],
     # what figures of sets take from single rows of the scores
     "embeddings": [("generated_id", "string"),
-                   ("video", "binary"), ("audio", "binary"),  # float32 (16, D): the sync expert's means over 16 equal parts of the clip
+                   # float32 (16, D): the sync expert's means over 16 equal parts of the clip
+                   ("video", "binary"), ("audio", "binary"),
                    ("no_sync", "string"),  # why there are none
-                   ("lips", "binary")],  # float32 (T, 22, 2) pixels, metrics.diversity.mouth_and_eyes; null: the only sample of its input
+                   # float32 (T, 22, 2) pixels, metrics.diversity.mouth_and_eyes; null: the only sample of its input
+                   ("lips", "binary")],
     "sets": [("set_id", "string"), ("corpus", "string"), ("language", "string"), ("system", "string"), ("training", "string"),
              ("training_languages", "list<string>"), ("condition", "string"), ("metric", "string"),
              ("k", "int32"), ("direction", "string"),  # of recall at K: audio_to_video or video_to_audio
-             ("value", "double"), ("chance", "double"), ("n", "int32"), ("unit", "string"), ("n_needed", "int32"), ("n_clips", "int32"),
-             ("n_frames", "int32"), ("region", "string"), ("network", "string"), ("reason", "string")],
+             ("value", "double"), ("chance", "double"), ("n", "int32"), ("unit", "string"), ("n_needed", "int32"),
+             ("n_clips", "int32"), ("n_frames", "int32"), ("region", "string"), ("network", "string"), ("reason", "string")],
     "rejects": [("item_id", "string"), ("corpus", "string"), ("language", "string"), ("speaker", "string"), ("stage", "string"),
                 ("reason", "string"), ("detail", "string")],
     "items": [("item_id", "string"), ("language", "string"), ("digest", "string"), ("status", "string"),

@@ -43,5 +43,6 @@ def read_result(path: Path) -> tuple[dict[str, Any], tuple[str, str] | None]:
     with pa.memory_map(str(path)) as source:
         whole = pa.ipc.open_file(source).read_all()
         found = {name: blob.as_buffer() for name, blob in zip(whole["name"].to_pylist(), whole["blob"], strict=True)}
-        verdict = (found.pop("!reason").to_pybytes().decode(), found.pop("!detail").to_pybytes().decode()) if "!reason" in found else None
+        verdict = (found.pop("!reason").to_pybytes().decode(),
+                   found.pop("!detail").to_pybytes().decode()) if "!reason" in found else None
         return {name: pa.ipc.open_stream(blob).read_all() for name, blob in found.items()}, verdict

@@ -1,4 +1,5 @@
-"""Tables on disk: Parquet shards by hash of the item, an Arrow file for image frames, and small JSON, all written whole or not at all."""
+"""Tables on disk: Parquet shards by hash of the item, an Arrow file for image frames, and small JSON, all written whole or not at
+all."""
 
 from __future__ import annotations
 
@@ -129,7 +130,8 @@ def _groups(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _row_bytes(data: pa.Table) -> np.ndarray:
-    """Bytes that each row holds in columns of bytes. Of values alone, unlike Table.nbytes: equal rows must be cut at equal places."""
+    """Bytes that each row holds in columns of bytes. Of values alone, unlike Table.nbytes: equal rows must be cut at equal
+    places."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -234,7 +236,8 @@ class ViewStore:
     def row(self, track_id: str, view: str) -> dict[str, Any]:
         """height, width and n_frames of one stored view."""
         batch, i = self._batch(track_id, view)
-        return {name: batch[name][i].as_py() for name in ("track_id", "clip_id", "language", "cluster", "view", "height", "width", "n_frames")}
+        names = ("track_id", "clip_id", "language", "cluster", "view", "height", "width", "n_frames")
+        return {name: batch[name][i].as_py() for name in names}
 
     def frames(self, track_id: str, view: str, start: int, stop: int) -> np.ndarray:
         """uint8 (stop - start, H, W, 3) RGB. IndexError outside the track."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError, no_room
+from core.licences import policy
 from core.params import Params, ParamsError, load_params
 from core.records import Reject
 from core.workers import WorkerError
@@ -25,15 +26,16 @@ WAIT_FOR_LOCK_S = 60
 
 def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | None = None, doc: str | None = None) -> int:
     """Runs `main(instance, params)` for `python -m stages.STAGE INSTANCE` and returns the exit status."""
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=(doc or "").strip(), epilog="Run from the project's root. "
-                                     "`babelface plan` lists the instances; `dvc repro` and `babelface build` call this for you.",
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=(doc or "").strip(), epilog="Run from the "
+                                     "project's root. `babelface plan` lists the instances; `dvc repro` and `babelface build` "
+                                     "call this for you.",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("instance", metavar="INSTANCE", help="one instance of this stage, such as synthetic-en")
     args = parser.parse_args(argv)
     follow_dvc()
     try:
         params = load_params()
-        with only_writer(stage, args.instance):
+        with only_writer(stage, args.instance), policy(params.licences.allow_non_commercial):
             main(args.instance, params)
     except (UserError, ParamsError, FileNotFoundError) as error:
         print(f"{stage} {args.instance}: {error}", file=sys.stderr)
@@ -113,7 +115,8 @@ def out_folder(stage: str, instance: str) -> Path:
     return Path("data") / stage / instance
 
 
-def seal(stage: str, params: dict[str, Any], weights: dict[str, str] | None = None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
+def seal(stage: str, params: dict[str, Any], weights: dict[str, str] | None = None,
+         extra: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fingerprint of a stage: the params it reads, the code it imports (and `extra` files), the weights it loads."""
     from core.codehash import closure, digest
 

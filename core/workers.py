@@ -40,7 +40,8 @@ class Child:
     def __init__(self, mapper: str, config: dict[str, Any], folder: Path | None = None, idle_s: float | None = None):
         """folder: where it works, None for here. idle_s: it ends when nothing was asked of it for so long."""
         self.connection, theirs = Pipe()
-        self.process = subprocess.Popen([sys.executable, "-c", BEGIN, str(ROOT), str(theirs.fileno()), str(os.getpid())], cwd=folder,
+        self.process = subprocess.Popen([sys.executable, "-c", BEGIN, str(ROOT), str(theirs.fileno()), str(os.getpid())],
+                                        cwd=folder,
                                         env={**os.environ, **QUIET}, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         theirs.close()
         try:

@@ -1,7 +1,7 @@
 """The same pool on a Dask cluster: items go to its workers, results come back as bytes, and this process writes them.
 
-A Dask worker works on no item itself. It keeps processes as core.workers does, one per thread, so that an item that hangs can be killed
-and one that crashes takes nobody along. docs/clusters.md says what a worker must see.
+A Dask worker works on no item itself. It keeps processes as core.workers does, one per thread, so that an item that hangs can be
+killed and one that crashes takes nobody along. docs/clusters.md says what a worker must see.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import pickle
 import platform
 import queue
+import shutil
 import threading
 import time
 import uuid
@@ -31,6 +32,8 @@ LOOK_S = 1.0
 POLL_S = 0.2
 IDLE_S = 120.0  # a process that nobody asks for so long ends, should its run have died
 SHARED_FILE_S = 10.0  # network file systems show new files late
+TRIES = 2  # of one item, as core.workers has it, whether its process dies or the whole Dask worker does
+LOST_WORKER = "its Dask worker died"
 ROOMS = ("core", "corpora", "metrics", "models", "report", "stages")
 PACKAGES = ("av", "distributed", "mediapipe", "numpy", "opencv-contrib-python", "pyarrow", "scipy", "torch")
 
@@ -46,8 +49,8 @@ class DaskPool:
         self._mapper, self._config, self._timeout_s = mapper, config, timeout_s
         self._address = address or os.environ.get(ADDRESS) or ""
         if not self._address:
-            raise ClusterError(f"executor.kind is dask, and no scheduler is named: set executor.address in params.yaml, or {ADDRESS}, "
-                               "to an address like tcp://host:8786")
+            raise ClusterError("executor.kind is dask, and no scheduler is named: set executor.address in params.yaml, or "
+                               f"{ADDRESS}, to an address like tcp://host:8786")
 
     def map(self, tasks: list[Task]) -> Iterator[tuple[int, Verdict]]:
         """(index, None) for a result that was written, (index, (reason, detail)) for a reject, in the order they finish."""
@@ -57,17 +60,19 @@ class DaskPool:
             return
         run = uuid.uuid4().hex
         token = TOKENS / run
-        write_bytes(token, run.encode())
+        job = {"run": run, "mapper": self._mapper, "config": self._config, "timeout_s": self._timeout_s, "marks": marks(),
+               "folder": str(Path.cwd()), "token": str(token)}
         client = self._connect()
+        write_bytes(token, run.encode())
+        tries_of(job).mkdir()
         try:
-            job = {"run": run, "mapper": self._mapper, "config": self._config, "timeout_s": self._timeout_s, "marks": marks(),
-                   "folder": str(Path.cwd()), "token": str(token)}
             for task, verdict, data in self._results(client, deque(tasks), job):
                 if data is not None:
                     write_bytes(Path(task[1]), data)
                 yield task[0], verdict
         finally:
             token.unlink(missing_ok=True)
+            shutil.rmtree(tries_of(job), ignore_errors=True)
             if client.status == "running":
                 client.run(forget, run, on_error="ignore")
             client.close(timeout=5)  # and with it everything that was asked for and is not done
@@ -80,16 +85,17 @@ class DaskPool:
         try:
             return Client(self._address, timeout=CONNECT_S, set_as_default=False, name="babelface")
         except (OSError, TimeoutError, ValueError) as error:
-            raise ClusterError(f"no Dask scheduler answers at {self._address} ({str(error).splitlines()[0] if str(error) else 'timeout'}); "
-                               f"start one (`dask scheduler`), or correct executor.address or {ADDRESS}") from error
+            raise ClusterError(f"no Dask scheduler answers at {self._address} "
+                               f"({str(error).splitlines()[0] if str(error) else 'timeout'}); start one (`dask scheduler`), or "
+                               f"correct executor.address or {ADDRESS}") from error
 
     def _results(self, client: Any, waiting: deque[Task], job: dict[str, Any]) -> Iterator[tuple[Task, Verdict, bytes | None]]:
         """(task, verdict, bytes of the result) as they come. No more is asked for than the cluster can work on at once."""
         finished: queue.SimpleQueue[str] = queue.SimpleQueue()
-        running: dict[str, tuple[Task, int, Any]] = {}
-        tries: deque[tuple[Task, int]] = deque((task, 0) for task in waiting)
-        room, look, seen = 0, 0.0, time.monotonic()
-        while tries or running:
+        running: dict[str, tuple[Task, Any]] = {}
+        suspected: set[int] = set()  # by Dask, which also blames items that only waited at a worker that died
+        asked, room, look, seen = 0, 0, 0.0, time.monotonic()
+        while waiting or running:
             now = time.monotonic()
             if now >= look:
                 room, look = self._room(client), now + LOOK_S
@@ -97,22 +103,23 @@ class DaskPool:
                 if now - seen > NOBODY_S:
                     raise ClusterError(f"the Dask scheduler at {self._address} has had no worker for {NOBODY_S} s; start some "
                                        f"(`dask worker {self._address}`) and run again: what is done stays")
-            while tries and len(running) < room:
-                task, tried = tries.popleft()
-                key = f"babelface-{job['run']}-{task[0]}-{tried}"
-                blob = pickle.dumps(job | {"key": key, "name": task[2], "payload": task[3]})
+            while waiting and len(running) < room:
+                task, asked = waiting.popleft(), asked + 1
+                key = f"babelface-{job['run']}-{task[0]}-{asked}"
+                blob = pickle.dumps(job | {"key": key, "index": task[0], "name": task[2], "payload": task[3]})
                 future = client.submit(attend, blob, key=key, pure=False)
-                running[key] = task, tried, future
+                running[key] = task, future
                 future.add_done_callback(lambda _, key=key: finished.put(key))
             try:
                 key = finished.get(timeout=LOOK_S / 2)
             except queue.Empty:
                 continue
-            task, tried, future = running.pop(key)
+            task, future = running.pop(key)
             kind, value = self._heard(future, task[2])
-            if kind == "died" and not tried:
-                tries.appendleft((task, 1))
-            elif kind == "died":
+            if kind == "died" or (kind == "suspected" and task[0] not in suspected):
+                suspected |= {task[0]} if kind == "suspected" else set()
+                waiting.appendleft(task)
+            elif kind in ("dead", "suspected"):
                 yield task, ("worker_died", f"{task[2]}: {value}, twice"), None
             elif kind == "timeout":
                 yield task, timed_out(task[2], self._timeout_s), None
@@ -131,10 +138,11 @@ class DaskPool:
 
         if future.status == "error":
             error = future.exception()
-            if isinstance(error, KilledWorker):  # Dask has tried it on several workers by then
-                return "done", (("worker_died", f"{name}: {error.allowed_failures + 1} Dask workers died while they had it"), None)
+            if isinstance(error, KilledWorker):
+                return "suspected", LOST_WORKER
             if isinstance(error, ImportError):
-                raise ClusterError(f"a Dask worker cannot load this project ({error}); start it from the project's folder, with its .venv")
+                raise ClusterError(f"a Dask worker cannot load this project ({error}); start it from the project's folder, with "
+                                   "its .venv")
             raise WorkerError(f"{self._mapper}, {name}, on a Dask worker: {type(error).__name__}: {error}") from error
         if future.status != "finished":
             raise self._lost()
@@ -144,11 +152,13 @@ class DaskPool:
         return kind, value
 
     def _lost(self) -> ClusterError:
-        return ClusterError(f"the Dask scheduler at {self._address} is gone; start it and run the same command: what is done stays")
+        return ClusterError(f"the Dask scheduler at {self._address} is gone; start it and run the same command: "
+                            "what is done stays")
 
 
 def marks() -> dict[str, str]:
-    """What must be the same on this machine and on every worker, in words: the code of the repository, the interpreter, packages."""
+    """What must be the same on this machine and on every worker, in words: the code of the repository, the interpreter,
+    packages."""
     from core.codehash import digest
 
     found = {"this repository's code": digest([room for room in ROOMS if (ROOT / room).is_dir()], ROOT)[:12],
@@ -200,15 +210,32 @@ class Keeper:
 KEEPER = Keeper()
 
 
+def tries_of(job: dict[str, Any], where: Path = Path(".")) -> Path:
+    """The folder of a run's marks: a file for each time that an item was begun and that nobody ended."""
+    return where / f"{job['token']}.tries"
+
+
+def begin(folder: Path, index: int) -> Path | None:
+    """The mark of a new try of an item, or None where it has had all its tries. A worker that dies leaves its mark behind; only
+    one process can make a file, also where a network file system shows it to others late."""
+    for n in range(TRIES):
+        mark = folder / f"{index}-{n}"
+        try:
+            mark.open("x").close()
+        except FileExistsError:
+            continue
+        return mark
+    return None
+
+
 def attend(blob: bytes) -> tuple[str, Any]:
-    """Has one item done by a process of this Dask worker; what became of it, as core.workers.answer takes it, or ("timeout", None),
-    ("died", how), ("unfit", what this worker lacks)."""
+    """Has one item done by a process of this Dask worker; what became of it, as core.workers.answer takes it, or ("timeout",
+    None), ("died", how) after the first try, ("dead", how) after the last, ("unfit", what this worker lacks)."""
     from distributed import get_worker
 
     job, worker = pickle.loads(blob), get_worker()  # noqa: S301  Dask itself takes pickles from its client
-    child = KEEPER.take(job["run"])
+    child, where = KEEPER.take(job["run"]), Path(os.environ.get(HOME) or job["folder"])
     if child is None:
-        where = Path(os.environ.get(HOME) or job["folder"])
         lacks = unfit(job, where)
         if lacks:
             return "unfit", f"Dask worker {worker.address}: {lacks}"
@@ -220,10 +247,15 @@ def attend(blob: bytes) -> tuple[str, Any]:
                 return said
             why = said[1] if said and said[0] == "error" else child.died_how if said is None else "it took too long"
             return "unfit", f"Dask worker {worker.address} cannot set up {job['mapper']}; are the models there too?\n{why}"
+    mark = begin(tries_of(job, where), job["index"])
+    if mark is None:  # Dask gives an item on where the worker died that had it
+        KEEPER.put(job["run"], child, worker.state.nthreads)
+        return "dead", LOST_WORKER
     child.give(None, job["name"], job["payload"])
     said = _hear(child, worker, job["key"], job["timeout_s"])
     if said is None:
-        return "died", child.died_how
+        return "died" if mark.name.endswith("-0") else "dead", child.died_how
+    mark.unlink(missing_ok=True)
     if said[0] == "done":
         KEEPER.put(job["run"], child, worker.state.nthreads)
     else:
@@ -232,12 +264,12 @@ def attend(blob: bytes) -> tuple[str, Any]:
 
 
 def _hear(child: Child, worker: Any, key: str, limit_s: float) -> tuple[str, Any] | None:
-    """The child's next message, None where it died, "timeout", or "unwanted" where whoever asked has gone: its process must not write
-    into the same folders as that of the next run."""
+    """The child's next message, None where it died, "timeout", or "unwanted" where whoever asked has gone: its process must not
+    write into the same folders as that of the next run."""
     end = time.monotonic() + limit_s
     while not child.connection.poll(max(0.0, min(POLL_S, end - time.monotonic()))):
         task = worker.state.tasks.get(key)
-        if task is None or task.state == "cancelled":
+        if task is None or task.state == "cancelled" or worker.status.name in ("closing", "closed"):
             return "unwanted", None
         if time.monotonic() > end:
             return "timeout", None
@@ -247,9 +279,11 @@ def _hear(child: Child, worker: Any, key: str, limit_s: float) -> tuple[str, Any
 def unfit(job: dict[str, Any], where: Path) -> str | None:
     """Why this machine must not work on a run, in words; None where it may."""
     ours = marks()
-    differ = [f"{name} is {ours.get(name)} here and {mark} there" for name, mark in job["marks"].items() if ours.get(name) != mark]
+    differ = [f"{name} is {ours.get(name)} here and {mark} there"
+              for name, mark in job["marks"].items() if ours.get(name) != mark]
     if differ:
-        return f"it differs from the machine that asks ({'; '.join(differ)}): same commit, same constraints.txt, or other bytes would come out"
+        return (f"it differs from the machine that asks ({'; '.join(differ)}): same commit, same constraints.txt, or other bytes "
+                "would come out")
     token, end = where / job["token"], time.monotonic() + SHARED_FILE_S
     while True:
         try:
@@ -258,8 +292,8 @@ def unfit(job: dict[str, Any], where: Path) -> str | None:
         except OSError:
             pass
         if time.monotonic() > end:
-            return (f"it does not see the folder that the run works in: no {where / TOKENS} with the run's mark. Share the project's folder, "
-                    f"and set {HOME} for the worker where it lies at another path")
+            return (f"it does not see the folder that the run works in: no {where / TOKENS} with the run's mark. Share the "
+                    f"project's folder, and set {HOME} for the worker where it lies at another path")
         time.sleep(POLL_S)
 
 

@@ -44,7 +44,7 @@ def entries(config: Mapping) -> Iterator[Entry]:
                                                                                                                 dict) else row
                 for row in rows)
     return collect(CARD, config, _checked(rows, path.name), spreadsheet.builder(media_root(config)), name=spreadsheet.name_of,
-                   language=lambda raw: raw.get("language"), is_file=spreadsheet.is_file)
+                   language=lambda raw: raw.get("language"), is_file=spreadsheet.is_file, stretch=spreadsheet.stretch)
 
 
 def _checked(rows: Iterator[Row], where: str) -> Iterator[Row]:

@@ -39,7 +39,7 @@ def entries(config: Mapping) -> Iterator[Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the folder needs an {INDEX} with the columns file, language, speaker (and kind)")
     return collect(CARD, config, delimited(path, required=("file",)), spreadsheet.builder(root), name=spreadsheet.name_of,
-                   language=lambda raw: raw.get("language"), is_file=spreadsheet.is_file)
+                   language=lambda raw: raw.get("language"), is_file=spreadsheet.is_file, stretch=spreadsheet.stretch)
 
 
 languages, items = indexed(CARD, entries)

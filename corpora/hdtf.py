@@ -43,7 +43,8 @@ def entries(config: Mapping) -> Iterator[Entry]:
     groups = [group for group in GROUPS if (root / f"{group}_video_url.txt").is_file()]
     if not groups:
         raise BadIndex(f"{root}: holds none of {', '.join(f'{group}_video_url.txt' for group in GROUPS)}")
-    return collect(CARD, config, (row for group in groups for row in _rows(root, group)), _build, name=lambda raw: raw["name"])
+    return collect(CARD, config, (row for group in groups for row in _rows(root, group)), _build,
+                   name=lambda raw: raw["name"], stretch=_stretch)
 
 
 def _rows(root: Path, group: str) -> Iterator[Row]:
@@ -75,16 +76,21 @@ def _rows(root: Path, group: str) -> Iterator[Row]:
         yield row._replace(raw=Reject("no_match", f"{clip!r} has no stretch of time in {group}_annotion_time.txt"))
 
 
+def _stretch(raw: Mapping[str, Any]) -> dict[str, float]:
+    start, dash, end = raw["stretch"].partition("-")
+    if not dash:
+        raise Reject("bad_time", f"{raw['stretch']!r} is not a stretch such as 00:05-04:40")
+    start_s, end_s = values.span(values.clock(start), values.clock(end))
+    return {"start_s": start_s, "end_s": end_s}
+
+
 def _build(raw: Mapping[str, Any]) -> dict[str, Any]:
     group, name = raw["group"], raw["name"]
     if raw["url"] is None:
         raise Reject("no_match", f"{raw['video']!r} has no address in {group}_video_url.txt")
     if raw["crop"] is None:
         raise Reject("no_match", f"{name!r} ({raw['stretch']}) has no crop in {group}_crop_wh.txt")
-    start, dash, end = raw["stretch"].partition("-")
-    if not dash:
-        raise Reject("bad_time", f"{raw['stretch']!r} is not a stretch such as 00:05-04:40")
-    start_s, end_s = values.span(values.clock(start), values.clock(end))
+    times = _stretch(raw)
     x, width, y, height = (values.number(cell, "a side of the crop", "bad_box") for cell in raw["crop"].raw[1:5])
     listed = raw["height"].raw[1] if raw["height"] else ""
     rows = int(listed) if listed.isdecimal() else 0
@@ -92,9 +98,9 @@ def _build(raw: Mapping[str, Any]) -> dict[str, Any]:
     known = rows >= y + height
     extra = {"group": group,
              "listed_height": listed} | ({} if known else {"box_doubt": f"reaches row {y + height:g} of {listed or 'unknown'}"})
-    address = values.address(raw["url"].raw[1], start_s, end_s)
+    address = values.address(raw["url"].raw[1], times["start_s"], times["end_s"])
     speaker = re.sub(r"\d+$", "", raw["video"])
-    return {"source": address, "video": values.video_of(address.at), "start_s": start_s, "end_s": end_s,
+    return {"source": address, "video": values.video_of(address.at), **times,
             "speaker": None if group == "RD" else speaker, "extra": extra,
             "box": values.box(x, y, x + width, y + height, unit="px", frame_height=rows if known else None)}
 

@@ -9,6 +9,7 @@ from typing import Any
 from core.params import Params
 from core.records import REASONS
 from core.shards import write_bytes, write_json
+from flows.hours import in_words, lost_hours
 
 OUT = Path(".babelface/card")
 
@@ -67,8 +68,8 @@ def markdown(found: dict[str, Any], exported: dict[str, Any] | None = None) -> s
         ("corpus", "language", "recordings", "clips", "hours", "speakers", "unknown", "largest speaker", "women", "men",
          "gender unknown"),
         [(r["corpus"], r["language"] + (" (planted)" if r["planted"] else ""), f"{r['recordings']:,}", f"{r['clips']:,}",
-          _hours(r["hours"]), f"{r['speakers']:,}", f"{r['unknown_speakers']:,}", _share(r["largest_speaker"]),
-          *(_hours(r["genders"].get(k, 0.0)) for k in ("female", "male", "unknown"))) for r in rows]),
+          in_words(r["hours"]), f"{r['speakers']:,}", f"{r['unknown_speakers']:,}", _share(r["largest_speaker"]),
+          *(in_words(r["genders"].get(k, 0.0)) for k in ("female", "male", "unknown"))) for r in rows]),
         "", "Speakers and hours are those of the tracks that are in a split; gender in hours, where the corpus says it.", ""]
     splits = sorted({s for r in rows for s in r["splits"]})
     text += ["## Splits", "", "No speaker, no video and no two near-duplicates are in two of them.", "", *_table(
@@ -92,8 +93,7 @@ def _lost(steps: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
     for step in steps:
         for reason, n in step["rejected"].items():
             if step["hours"] is not None:
-                hours = step["hours"]["rejected"].get(reason, 0.0)
-                lost = _hours(hours) if hours else "unknown"
+                lost = lost_hours(step["hours"], reason).replace(" h", "", 1) or "0"
                 yield step["corpus"] or "", step["language"], step["stage"], reason, f"{n:,}", lost
 
 
@@ -108,11 +108,7 @@ def _plain(cell: str) -> str:
 
 
 def _cell(split: dict[str, Any] | None) -> str:
-    return "" if split is None else f"{split['tracks']:,} / {split['speakers']:,} / {_hours(split['hours'])}"
-
-
-def _hours(value: float) -> str:
-    return f"{value:,.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 or not value else f"{value:.5f}"
+    return "" if split is None else f"{split['tracks']:,} / {split['speakers']:,} / {in_words(split['hours'])}"
 
 
 def _share(value: float | None) -> str:

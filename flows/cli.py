@@ -14,8 +14,9 @@ from flows.cli_dataset import app as datasets
 from flows.cli_download import app as downloads
 from flows.cli_nights import app as nights
 
-TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Instances (track@synthetic-en), stages (track) or patterns "
-                                                     "('score-*'); everything they need comes with them. None: all.", show_default=False)]
+TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Instances (track@synthetic-en), stages (track) "
+                                                     "or patterns ('score-*'); everything they need comes with them. None: all.",
+                                                     show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 JOBS = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use.", show_default="all")]
 WAIT = Annotated[bool, typer.Option("--wait", help="Where another build is at work, wait for it instead of giving up.")]
@@ -25,13 +26,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
                   help="Builds multilingual talking-face datasets and measures talking-face systems across languages.",
                   epilog="[b]Examples[/b]\n\n"
                          "babelface plan                        what would run, and why\n\n"
-                         "babelface evaluate                    bring everything up to date; ends with the table and the report\n\n"
+                         "babelface evaluate                    bring everything up to date; ends with the table and the "
+                         "report\n\n"
                          "babelface build --jobs 8              only the data, up to the splits\n\n"
                          "babelface evaluate 'score-*'          what these instances need, and no more\n\n"
                          "babelface real ~/clips                score a folder of your own videos\n\n"
                          "babelface funnel                      where clips were lost, and why\n\n"
-                         "Run from the project's root. After a change to params.yaml that adds or removes a corpus, a language or a "
-                         "system: babelface graph --write. The same results without Prefect: dvc repro.")
+                         "Run from the project's root. After a change to params.yaml that adds or removes a corpus, a language or "
+                         "a system: babelface graph --write. The same results without Prefect: dvc repro.")
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface graph            print what dvc.yaml should be\n\n"
@@ -56,9 +58,10 @@ def graph(write: Annotated[bool, typer.Option("--write", help="Write dvc.yaml.")
 def plan(targets: TARGETS = None, as_json: JSON = False) -> None:
     """Show what is out of date, why, and what may follow. Runs nothing."""
     from flows.graph import current_graph
+    from flows.licences import guard
     from flows.plan import plan as make_plan
 
-    current_graph()
+    guard(current_graph())
     todo = make_plan(targets)
     if as_json:
         print(json.dumps(todo.as_json(), indent=2))
@@ -78,8 +81,8 @@ def build(targets: TARGETS = None, jobs: JOBS = None, wait: WAIT = False) -> Non
     raise typer.Exit(run("build", targets or ["split", "crop", "features"], jobs=jobs, wait=wait))
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface evaluate\n\nbabelface evaluate score-speech2vid-en\n\nThe same command goes on after "
-                    "Ctrl-C, a crash or kill -9.")
+@app.command(epilog="[b]Examples[/b]\n\nbabelface evaluate\n\nbabelface evaluate score-speech2vid-en\n\nThe same command goes on "
+                    "after Ctrl-C, a crash or kill -9.")
 def evaluate(targets: TARGETS = None, jobs: JOBS = None, wait: WAIT = False) -> None:
     """Build, train, generate, score and report: everything in dvc.yaml."""
     from flows import show
@@ -105,7 +108,8 @@ def funnel(as_json: JSON = False) -> None:
         print_table(table(found))
         for line in filters():
             print(line)
-        print("adds up" if found["adds_up"] else f"does NOT add up: {found['unaccounted']} items are unaccounted for; run: babelface build")
+        print("adds up" if found["adds_up"] else f"does NOT add up: {found['unaccounted']} items are unaccounted for; run: "
+              "babelface build")
     raise typer.Exit(0 if found["adds_up"] else 1)
 
 
@@ -126,9 +130,10 @@ def doctor(as_json: JSON = False) -> None:
     raise typer.Exit(1 if any(f.level == "bad" for f in found) else 0)
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface real ~/clips\n\nbabelface real ~/clips --workspace /tmp/mine --expert syncnet_v2.model")
-def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an index.csv (file, language, speaker, kind; only `file` must "
-                                               "be filled).", exists=True, file_okay=False)],
+@app.command(epilog="[b]Examples[/b]\n\nbabelface real ~/clips\n\nbabelface real ~/clips --workspace /tmp/mine --expert "
+             "syncnet_v2.model")
+def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an index.csv (file, language, speaker, kind; only "
+                                               "`file` must be filled).", exists=True, file_okay=False)],
          workspace: Annotated[Path | None, typer.Option(help="Where to work; a folder that is new, or was made by this command.",
                                                         show_default=".babelface/real/NAME")] = None,
          expert: Annotated[Path, typer.Option(help="Weights of the sync expert.")] = Path("data/train/syncnet/model.pt"),
@@ -152,19 +157,25 @@ def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an in
     raise typer.Exit(status)
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface compare HEAD~1 HEAD\n\nbabelface compare nightly-2026-01-30 .    an experiment against this "
-                    "folder\n\nbabelface compare old.json new.json --html diff    files of `babelface score --out`\n\nExit status: 0; with "
-                    "--check 1 where a language got worse; 2 where the two cannot be compared.")
-def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, a DVC experiment, a workspace folder, or a file of scores.")],
+@app.command(epilog="[b]Examples[/b]\n\nbabelface compare HEAD~1 HEAD\n\nbabelface compare nightly-2026-01-30 .    an experiment "
+             "against this "
+                    "folder\n\nbabelface compare old.json new.json --html diff    files of `babelface score --out`\n\nExit "
+                    "status: 0; with --check 1 where a language got worse; 2 where the two cannot be compared.")
+def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, a DVC experiment, a workspace folder, or a file "
+                                             "of scores.")],
             b: Annotated[str, typer.Argument(metavar="B", help="The same; `.` is this folder as it is.")] = ".",
-            metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be given again.", show_default="all")] = None,
+            metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be given again.",
+                                                             show_default="all")] = None,
             condition: Annotated[list[str] | None, typer.Option(help="self, cross-audio, cross-language; may be given again.",
                                                                 show_default="self")] = None,
-            system: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="A system that is called differently in B.")] = None,
-            html: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a page with the worst regressions as videos.")] = None,
+            system: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW",
+                                                             help="A system that is called differently in B.")] = None,
+            html: Annotated[Path | None, typer.Option(metavar="DIR",
+                                                      help="Write a page with the worst regressions as videos.")] = None,
             worst: Annotated[int, typer.Option(min=0, help="How many clips the page shows.")] = 12,
             everything: Annotated[bool, typer.Option("--all", help="Every figure in the table.")] = False,
-            check: Annotated[bool, typer.Option("--check", help="Exit 1 where a language got worse.")] = False, as_json: JSON = False) -> None:
+            check: Annotated[bool, typer.Option("--check", help="Exit 1 where a language got worse.")] = False,
+            as_json: JSON = False) -> None:
     """Compare two runs, language by language: what changed beyond noise, in which clips, and why."""
     from flows import compare as comparing
 
@@ -180,27 +191,36 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, 
     raise typer.Exit(1 if check and found.comparison.regressions else 0)
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface score made.mp4\n\nbabelface score made.mp4 --reference real.mp4 --language tr --json\n\n"
-                    "babelface score ~/made --protocol syncnet-v2-whole-frame --out scores.json\n\nbabelface score --index index.csv\n\n"
-                    "Exit status: 0 every video has a figure; 1 some have none, and the last column says why; 2 the call was wrong. JSON goes "
-                    "to stdout alone, notes to stderr.")
-def score(paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Videos, and folders of videos.", show_default=False)] = None,
-          reference: Annotated[Path | None, typer.Option(help="The real video of the same words; its face track cuts both.")] = None,
+@app.command(epilog="[b]Examples[/b]\n\nbabelface score made.mp4\n\nbabelface score made.mp4 --reference real.mp4 --language tr "
+             "--json\n\n"
+                    "babelface score ~/made --protocol syncnet-v2-whole-frame --out scores.json\n\nbabelface score --index "
+                    "index.csv\n\n"
+                    "Exit status: 0 every video has a figure; 1 some have none, and the last column says why; 2 the call was "
+                    "wrong. JSON goes to stdout alone, notes to stderr.")
+def score(paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Videos, and folders of videos.",
+                                                             show_default=False)] = None,
+          reference: Annotated[Path | None, typer.Option(help="The real video of the same words; its face track cuts "
+                                                         "both.")] = None,
           language: Annotated[str | None, typer.Option(metavar="TAG", help="BCP-47 tag of the videos' language.")] = None,
-          speaker: Annotated[str | None, typer.Option(metavar="NAME", help="Who speaks: clips of one speaker are one cluster.")] = None,
-          index: Annotated[Path | None, typer.Option(help="CSV with `generated` and, where known, reference, language, speaker, system, "
-                                                     "condition, audio, audio_language, training_languages, sample. Adds a report.")] = None,
+          speaker: Annotated[str | None, typer.Option(metavar="NAME",
+                                                      help="Who speaks: clips of one speaker are one cluster.")] = None,
+          index: Annotated[Path | None, typer.Option(help="CSV with `generated` and, where known, reference, language, speaker, "
+                                                     "system, condition, audio, audio_language, training_languages, sample. Adds "
+                                                     "a report.")] = None,
           protocol: Annotated[str, typer.Option(help="One of `babelface protocols`.")] = "syncnet-v2-direct",
-          expert: Annotated[Path | None, typer.Option(metavar="WEIGHTS", help="Sync expert; only SyncNet v2's public weights give LSE "
-                                                      "without a star.", show_default="the public weights, where they are")] = None,
+          expert: Annotated[Path | None, typer.Option(metavar="WEIGHTS",
+                                                      help="Sync expert; only SyncNet v2's public weights give LSE "
+                                                      "without a star.",
+                                                      show_default="the public weights, where they are")] = None,
           out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows: .json, .csv or .parquet.")] = None,
-          report: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the report of an --index goes.", show_default="INDEX-report")] = None,
+          report: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the report of an --index goes.",
+                                                      show_default="INDEX-report")] = None,
           as_json: JSON = False) -> None:
     """Score any videos: one row per face, every figure that the inputs allow, the rest null with a reason."""
     from flows import score as scoring
 
-    raise typer.Exit(scoring.score(paths or [], reference=reference, language=language, speaker=speaker, index=index, protocol=protocol,
-                                   expert=expert, out=out, report=report, as_json=as_json))
+    raise typer.Exit(scoring.score(paths or [], reference=reference, language=language, speaker=speaker, index=index,
+                                   protocol=protocol, expert=expert, out=out, report=report, as_json=as_json))
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface protocols")
@@ -225,7 +245,8 @@ def params(schema: Annotated[bool, typer.Option("--schema", help="Print the JSON
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface corpora\n\nbabelface corpora synthetic")
-def corpora(name: Annotated[str | None, typer.Argument(help="One adapter.", show_default="all")] = None, as_json: JSON = False) -> None:
+def corpora(name: Annotated[str | None, typer.Argument(help="One adapter.", show_default="all")] = None,
+            as_json: JSON = False) -> None:
     """Show the corpora there are adapters for: languages, hours, licence, terms, consent, where to get them."""
     from flows.index import cards
 
@@ -241,11 +262,13 @@ def corpora(name: Annotated[str | None, typer.Argument(help="One adapter.", show
                 print(f"  {key}: {words}")
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface index multitalk annotations/turkish.json\n\nbabelface index hdtf HDTF_dataset --rejects\n\n"
+@app.command(epilog="[b]Examples[/b]\n\nbabelface index multitalk annotations/turkish.json\n\nbabelface index hdtf HDTF_dataset "
+             "--rejects\n\n"
                     "babelface index csv clips.csv --language pt-BR --json")
 def index(adapter: Annotated[str, typer.Argument(help="The adapter that reads it; `babelface corpora` lists them.")],
           path: Annotated[Path, typer.Argument(help="The index, or the folder of the corpus.")],
-          language: Annotated[str | None, typer.Option(metavar="TAG", help="Only this language; where the index says none, what it is in.",
+          language: Annotated[str | None, typer.Option(metavar="TAG", help="Only this language; where the index says none, what "
+                                                       "it is in.",
                                                        show_default="all")] = None,
           rejects: Annotated[bool, typer.Option("--rejects", help="Name every rejected entry, on standard error.")] = False,
           as_json: JSON = False) -> None:
@@ -266,7 +289,8 @@ def index(adapter: Annotated[str, typer.Argument(help="The adapter that reads it
 @app.command(epilog="[b]Examples[/b]\n\nbabelface workspace /tmp/try --set train.systems.speech2vid-en.steps=50\n\n"
                     "babelface workspace /tmp/small --set corpora.synthetic.languages.ko=null --share-cache")
 def workspace(dest: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
-              change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one param; null takes it out.")] = None,
+              change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one param; null takes "
+                                                               "it out.")] = None,
               share_cache: Annotated[bool, typer.Option("--share-cache", help="Use this project's DVC cache.")] = False) -> None:
     """Make a copy of the project with params of its own, to try something beside it."""
     from flows.workspace import create_workspace, override
@@ -308,7 +332,8 @@ def _for_users(error: Exception) -> bool:
     from flows.spec import SpecError
     from flows.workspace import WorkspaceError
 
-    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | ScoreError | SpecError | UserError | WorkspaceError
+    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | ScoreError | SpecError
+                      | UserError | WorkspaceError
                       | FileNotFoundError)
 
 

@@ -31,6 +31,7 @@ def download(targets: TARGETS = None,
     from core.stage import UserError
     from flows import download as downloading
     from flows.graph import current_graph
+    from flows.licences import guard
 
     if status + bool(retry) + dry_run > 1:
         raise UserError("--status, --retry and --dry-run exclude each other")
@@ -39,7 +40,7 @@ def download(targets: TARGETS = None,
         rows = downloading.status(params, targets or [])
         print(json.dumps(rows, indent=2) if as_json else "\n".join(downloading.status_lines(rows)))
     elif dry_run:
-        downloading.guard(params)
+        guard(params)
         found = downloading.estimate(params, targets or [])
         print(json.dumps(found, indent=2) if as_json else "\n".join(downloading.estimate_lines(found)))
     elif retry:

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.stage import UserError
 from flows.changes import changes
-from flows.revisions import Run, open_run, settings
+from flows.revisions import Run, open_run, set_rows, settings
 
 
 class CompareError(UserError):
@@ -36,7 +36,10 @@ def compare(a: str | Run, b: str | Run, *, root: Path = Path("."), metrics: Coll
     for a metric there is none of; flows.revisions.RevisionError where a run cannot be read.
     """
     from report import comparison as doc
+    from report.set_comparison import NAMES, compare_sets
 
+    of_sets = None if metrics is None else [m for m in metrics if m in NAMES]
+    metrics = None if metrics is None else [m for m in metrics if m not in NAMES]
     runs = [open_run(r, root) if isinstance(r, str) else r for r in (a, b)]
     margins = [float((settings(r).get("score") or {}).get("expert_valid_margin") or 0.0) for r in runs]
     own = settings(runs[1]).get("report") or {}
@@ -49,7 +52,10 @@ def compare(a: str | Run, b: str | Run, *, root: Path = Path("."), metrics: Coll
     except KeyError as error:
         raise CompareError(error.args[0]) from None
     about = [{"label": r.label, "kind": r.kind, "detail": r.detail} for r in runs]
-    return Compared(*runs, found, doc.document(found, *about, changes(*runs), n_worst=n_worst))
+    tables, why = zip(*(set_rows(r) for r in runs), strict=True)
+    sets = compare_sets(found, (runs[0].rows, runs[1].rows), tables, {s: w for s, w in zip("AB", why, strict=True) if w},
+                        conditions=conditions, metrics=of_sets)
+    return Compared(*runs, found, doc.document(found, *about, changes(*runs), n_worst=n_worst, sets=sets))
 
 
 def write_page(compared: Compared, dest: Path) -> Path:
@@ -90,6 +96,8 @@ def show(document: dict[str, Any], *, everything: bool = False) -> None:
         style = {"warning": "yellow", "claim": "green", "no-claim": "dim"}.get(finding["level"])
         console.print(f"- {finding['text']}", style=style, markup=False, highlight=False, soft_wrap=True)
     print_table(table(document, everything))
+    if document["sets"]:
+        print_table(set_table(document["sets"], everything))
 
 
 def table(document: dict[str, Any], everything: bool = False) -> Any:
@@ -121,6 +129,30 @@ def table(document: dict[str, Any], everything: bool = False) -> Any:
                     (interval(e, d) or e["reason"]) if e else "", p_text(p), str(e["n_clips"] if e else 0),
                     str(e["n_speakers"] if e else 0), *(str(c["clips"][k]) for k in ("regressed", "fixed", "unchanged")),
                     VERDICTS[c["verdict"]], style=style)
+    return out
+
+
+def set_table(sets: dict[str, Any], everything: bool = False) -> Any:
+    """A rich table of the figures of sets: those that changed or cannot be compared, of R@K the smallest K; all with
+    `everything`."""
+    from report.set_comparison import remark, shown
+    from report.text import number
+    from rich.table import Table
+
+    all_rows = shown(sets)["rows"]
+    least = min((r["k"] for r in all_rows if r["k"]), default=None)
+    rows = [r for r in all_rows if everything or (
+        r["difference"] != 0 and r["k"] in (None, least) and r["system"] not in ("real", "still"))]
+    more = "" if len(rows) == len(all_rows) else f"; {len(rows)} of {len(all_rows)}, --all shows all"
+    out = Table(title=f"Figures of sets, B minus A: {sets['note']}{more}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    names = ("system", *(["sound"] if len({r["condition"] for r in rows}) > 1 else []), "figure", "language")
+    for name in (*names, "A", "B", "change", "n A", "n B", "remark"):
+        out.add_column(name, justify="left" if name in (*names, "remark") else "right", overflow="fold")
+    for r in rows:
+        d, arrow = r["digits"], "\u2191" if r["higher_is_better"] else "\u2193"
+        out.add_row(r["system"], *([r["condition"]] if "sound" in names else []), f"{r['name']} {arrow}", r["language"],
+                    number(r["a"]["value"], d), number(r["b"]["value"], d), number(r["difference"], d, sign=True),
+                    str(r["a"]["n"]), str(r["b"]["n"]), remark(r), style="yellow" if r["not_comparable"] else None)
     return out
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 # library -> the Debian package that has it; OpenCV links the first four, MediaPipe the last two.
-LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libgthread-2.0.so.0": "libglib2.0-0", "libxcb.so.1": "libxcb1",
-             "libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
-PACKAGES = ("prefect", "dvc", "torch", "torchaudio", "torchvision", "mediapipe", "opencv-contrib-python", "av", "pyarrow", "numpy", "pyannote.audio")
+LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libgthread-2.0.so.0": "libglib2.0-0",
+             "libxcb.so.1": "libxcb1", "libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
+PACKAGES = ("prefect", "dvc", "torch", "torchaudio", "torchvision", "mediapipe", "opencv-contrib-python", "av", "pyarrow",
+            "numpy", "pyannote.audio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def library_advice(missing: list[str]) -> str:
 
 def examine() -> list[Finding]:
     """Every finding, worst last in no topic; nothing is changed and nothing fetched."""
-    return [f for check in (_python, _versions, _known_bad, _libraries, _models, _tracked, _gpu, _dvc, _prefect) for f in check()]
+    return [f for check in (_python, _versions, _known_bad, _libraries, _models, _licences, _tracked, _gpu, _dvc, _prefect)
+            for f in check()]
 
 
 def _python() -> Iterator[Finding]:
@@ -62,7 +64,8 @@ def _versions() -> Iterator[Finding]:
     absent = [name for name, v in found.items() if v is None]
     yield Finding("ok", "packages", ", ".join(f"{n} {v}" for n, v in found.items() if v))
     if absent:
-        yield Finding("bad", "packages", f"not installed: {', '.join(absent)}; run: make demo, or pip install -c constraints.txt -e .")
+        yield Finding("bad", "packages", f"not installed: {', '.join(absent)}; run: make demo, or pip install -c constraints.txt "
+                      "-e .")
 
 
 def _known_bad() -> Iterator[Finding]:
@@ -72,26 +75,31 @@ def _known_bad() -> Iterator[Finding]:
         return found is not None and found >= floor
 
     if at_least("fastapi", 0, 155):
-        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server fails to import from 0.155 on; use fastapi<0.151")
+        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server fails to import from 0.155 on; use "
+                      "fastapi<0.151")
     elif at_least("fastapi", 0, 151):
-        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server refuses `prefect deploy` from 0.151 on; use fastapi<0.151")
+        yield Finding("bad", "fastapi", f"{_version('fastapi')}: Prefect's server refuses `prefect deploy` from 0.151 on; use "
+                      "fastapi<0.151")
     if at_least("sqlalchemy", 2, 1):
         yield Finding("bad", "sqlalchemy", f"{_version('sqlalchemy')}: Prefect schedules no runs from 2.1 on; use sqlalchemy<2.1")
     torch, audio = _numbers(_version("torch")), _numbers(_version("torchaudio"))
     if torch and audio and torch[:2] != audio[:2]:
-        yield Finding("bad", "torch", f"torch {_version('torch')} with torchaudio {_version('torchaudio')}: importing pyannote.audio fails; "
-                      "use torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0 torchcodec==0.11.1")
+        yield Finding("bad", "torch", f"torch {_version('torch')} with torchaudio {_version('torchaudio')}: importing "
+                      "pyannote.audio fails; use torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0 torchcodec==0.11.1")
     mediapipe = _numbers(_version("mediapipe"))
     if mediapipe and mediapipe < (1,):
-        yield Finding("bad", "mediapipe", f"{_version('mediapipe')}: its tasks need other versions of protobuf and numpy; use mediapipe>=1.2")
+        yield Finding("bad", "mediapipe", f"{_version('mediapipe')}: its tasks need other versions of protobuf and numpy; use "
+                      "mediapipe>=1.2")
     plain, contrib = _version("opencv-python"), _version("opencv-contrib-python")
     if plain and contrib and plain != contrib:
-        yield Finding("bad", "opencv", f"opencv-python {plain} and opencv-contrib-python {contrib} write the same folder; use one version")
+        yield Finding("bad", "opencv", f"opencv-python {plain} and opencv-contrib-python {contrib} write the same folder; use "
+                      "one version")
 
 
 def _libraries() -> Iterator[Finding]:
     missing = missing_libraries()
-    yield Finding("bad", "libraries", library_advice(missing)) if missing else Finding("ok", "libraries", "all that OpenCV and MediaPipe link")
+    yield (Finding("bad", "libraries", library_advice(missing)) if missing
+           else Finding("ok", "libraries", "all that OpenCV and MediaPipe link"))
 
 
 def _models() -> Iterator[Finding]:
@@ -100,6 +108,23 @@ def _models() -> Iterator[Finding]:
     for row in describe():
         level = {"absent": "note", "must_be_named": "note", "wrong_hash": "bad"}.get(row["state"], "ok")
         yield Finding(level, "model", f"{row['name']} ({row['kind']}, {row['licence']}): {row['state'].replace('_', ' ')}")
+
+
+def _licences() -> Iterator[Finding]:
+    """What the licence guard is against, and models of which nobody states a licence: a person has to judge those."""
+    from core.params import ParamsError, load_params
+    from core.stage import UserError
+    from flows.licences import guard, unstated
+
+    try:
+        params = load_params()
+        for model in unstated(params):
+            yield Finding("note", "licence", f"{model.name}: {model.licence}; whether you may use it is for you to judge")
+        guard(params)
+    except UserError as error:
+        yield Finding("bad", "licence", str(error))
+    except (ParamsError, OSError, ValueError):
+        return  # said elsewhere
 
 
 def _tracked() -> Iterator[Finding]:
@@ -112,14 +137,14 @@ def _tracked() -> Iterator[Finding]:
     except (ParamsError, OSError):
         return  # said elsewhere
     for instance, what in others.items():
-        yield Finding("note", "tracks", f"track@{instance} was made with {what}; remove data/track/{instance} to make it again, or name the "
-                      "model in params.yaml")
+        yield Finding("note", "tracks", f"track@{instance} was made with {what}; remove data/track/{instance} to make it again, "
+                      "or name the model in params.yaml")
 
 
 def _gpu() -> Iterator[Finding]:
     try:
-        names = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], capture_output=True, text=True,
-                               timeout=20, check=True).stdout.strip().splitlines()
+        names = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+                               capture_output=True, text=True, timeout=20, check=True).stdout.strip().splitlines()
     except (OSError, subprocess.SubprocessError):
         names = []
     yield Finding("ok", "gpu", "; ".join(names)) if names else Finding("note", "gpu", "none: everything runs on the CPU")
@@ -133,7 +158,8 @@ def _dvc() -> Iterator[Finding]:
         yield Finding("bad", "dvc", f"{last} (run from the project's root, a git clone)")
     else:
         remotes = ", ".join(line.split()[0] for line in run.stdout.splitlines())
-        yield Finding("ok", "dvc remote", remotes) if remotes else Finding("note", "dvc remote", "none: results stay on this machine")
+        yield (Finding("ok", "dvc remote", remotes) if remotes
+               else Finding("note", "dvc remote", "none: results stay on this machine"))
     from core.params import load_params
     from flows.graph import GraphError, check_graph
 
@@ -175,7 +201,8 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 
 
 def main() -> int:
-    """`python -m flows.doctor`: the system libraries alone, before anything heavy is imported. 1 and the advice where some lack."""
+    """`python -m flows.doctor`: the system libraries alone, before anything heavy is imported. 1 and the advice where some
+    lack."""
     missing = missing_libraries()
     if missing:
         print(library_advice(missing), file=sys.stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.params import CorpusLanguage, Params, suggest
-from core.records import REASONS, Item
+from core.records import REASONS, Item, Rejected
 from core.stage import UserError, out_folder
 
 # Assumed, not measured: faces at 1080p or less as sites encode them, and stretches as this project cuts them (H.264 of no visible
@@ -58,17 +58,26 @@ def status_lines(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def items_of(params: Params, instance: CorpusLanguage, *, forgotten_too: bool = False) -> list[Item]:
+def items_of(params: Params, instance: CorpusLanguage) -> list[Item]:
     """The usable index entries of one instance, without those that forgotten.yaml names. Raises UserError for a damaged index."""
     from corpora.fetch import forgotten
+
+    items, _ = entries_of(params, instance)
+    try:
+        return forgotten.split(items, forgotten.read(), instance.corpus)[0]
+    except forgotten.BadList as error:
+        raise UserError(str(error)) from error
+
+
+def entries_of(params: Params, instance: CorpusLanguage) -> tuple[list[Item], list[Rejected]]:
+    """(the usable index entries of one instance, those that never became an item). Raises UserError for a damaged index."""
     from corpora.registry import open_corpus
 
     entry = params.corpora[instance.corpus]
     languages = {tag: one.model_dump(mode="json", exclude_defaults=True) for tag, one in entry.languages.items()}
     config = entry.model_dump(mode="json") | {"name": instance.corpus, "languages": languages}
     try:
-        items, _ = open_corpus(entry.adapter).items(config, instance.language)
-        return items if forgotten_too else forgotten.split(items, forgotten.read(), instance.corpus)[0]
+        return open_corpus(entry.adapter).items(config, instance.language)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -148,30 +157,12 @@ def retry(params: Params, targets: Iterable[str], reasons: list[str]) -> dict[st
 def run(params: Params, names: list[str], *, force: bool = False) -> int:
     """The exit status of `dvc repro` for the download of each instance and nothing below it. force: also if nothing changed."""
     from flows.graph import child_environment
+    from flows.licences import guard
 
     guard(params)
     words = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []),
              *(f"download@{name}" for name in names)]
     return subprocess.run(words, env=child_environment(), check=False).returncode
-
-
-def guard(params: Params) -> None:
-    """Raises UserError where corpora or a named model forbid commercial use and params do not allow that."""
-    from core import weights
-    from core.licences import Used, refused
-    from core.params import WeightsFile
-    from corpora.registry import open_corpus
-
-    used = []
-    for name, entry in params.corpora.items():
-        card = open_corpus(entry.adapter).CARD
-        used.append(Used(f"corpus {name}", card.licence, card.commercial))
-    expert = params.score.expert
-    if isinstance(expert, WeightsFile) and Path(expert.weights).is_file():
-        used.append(Used(f"model {expert.weights}", weights.use_file(expert.weights).licence))
-    against = refused(used, params.licences.allow_non_commercial)
-    if against:
-        raise UserError(against)
 
 
 def forget(params: Params, name: str, corpus: str | None, why: str, what: str | None) -> str:

@@ -37,7 +37,7 @@ def export(params: Params, kind: str, out: Path, *, views: Iterable[str] | None 
     """
     from flows.card import write_card
     from flows.dataset import check_forgotten
-    from flows.download import guard
+    from flows.licences import guard
 
     if kind not in SINKS:
         raise UserError(f"--format {kind}: expected one of {', '.join(SINKS)}")

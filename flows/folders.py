@@ -1,7 +1,8 @@
 """Hashes of large folders for the plan, without looking at each file through DVC again.
 
-DVC asks its table for every file of a folder, once for every stage that reads it: 100,000 clips are asked for 14 times. Here a folder whose
-files all have the names, sizes, times and inodes of last time has the hash of last time, which is what DVC's table says file by file.
+DVC asks its table for every file of a folder, once for every stage that reads it: 100,000 clips are asked for 14 times. Here a
+folder whose files all have the names, sizes, times and inodes of last time has the hash of last time, which is what DVC's table
+says file by file.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def quick_hashes(root: Path = Path(".")) -> Iterator[None]:
 
 
 def signature(folder: str, more: bytes = b"") -> str | None:
-    """sha256 hex over names, sizes, modification times and inodes of all that lies below `folder`; None where a link leads to another
-    folder, whose files would have to be looked at, too."""
+    """sha256 hex over names, sizes, modification times and inodes of all that lies below `folder`; None where a link leads to
+    another folder, whose files would have to be looked at, too."""
     total = hashlib.sha256(more)
     todo = [folder]
     while todo:

@@ -51,13 +51,15 @@ def _bias(params: Params, root: Path) -> list[dict[str, Any]]:
 
 
 def filters(root: Path = Path(".")) -> list[str]:
-    """Sentences on the filters that the split used: what they kept of each language, and of those by an expert's score, where that differs."""
+    """Sentences on the filters that the split used: what they kept of each language, and of those by an expert's score, where
+    that differs."""
     path = root / "data" / "split" / "all" / "filter.json"
     return json.loads(path.read_text(encoding="utf-8"))["sentences"] if path.is_file() else []
 
 
 def table(found: dict[str, Any]) -> Any:
     """A rich table of the funnel."""
+    from flows.hours import in_words, lost_hours
     from rich.table import Table
 
     out = Table(box=None, padding=(0, 2, 0, 0))
@@ -69,22 +71,18 @@ def table(found: dict[str, Any]) -> Any:
         out.add_column(name, justify="right")
     out.add_column("why", overflow="fold")
     order = {stage: k for k, stage in enumerate((*DATA_STAGES, "generate", "score", "bias"))}
-    for step in sorted(found["steps"], key=lambda s: (order[s["stage"]] >= len(DATA_STAGES), s["instance"], s["language"], order[s["stage"]])):
-        hours = step["hours"] or {"in": None, "kept": None, "out": None, "rejected": {}, "unknown": 0}
-        why = ", ".join(f"{reason} {n}" + (f" ({_hours(hours['rejected'][reason])} h)" if hours["rejected"].get(reason) else "")
+    for step in sorted(found["steps"], key=lambda s: (order[s["stage"]] >= len(DATA_STAGES), s["instance"], s["language"],
+                                                      order[s["stage"]])):
+        hours = step["hours"] or {"in": None, "kept": None, "out": None, "rejected": {}, "unknown": 0, "unknown_rejected": {}}
+        lost = {reason: lost_hours(hours, reason) for reason in step["rejected"]}
+        why = ", ".join(f"{reason} {n}" + (f" ({lost[reason]})" if lost[reason] else "")
                         for reason, n in step["rejected"].items())
-        if hours["unknown"]:
-            why = f"{why}; {hours['unknown']} of unknown length".removeprefix("; ")
+        kept = hours["unknown"] - sum(hours["unknown_rejected"].values())
+        if kept:
+            why = f"{why}; {kept} kept of unknown length".removeprefix("; ")
         if step["unaccounted"]:
             why = f"{why} UNACCOUNTED {step['unaccounted']}".strip()
         out.add_row(step["instance"], step["language"], step["stage"], step["unit"], str(step["in"]), str(step["kept"]),
                     "" if step["out"] is None else str(step["out"]), str(sum(step["rejected"].values()) or ""),
-                    *(_hours(hours[k]) for k in ("in", "kept", "out")), why)
+                    *(in_words(hours[k]) for k in ("in", "kept", "out")), why)
     return out
-
-
-def _hours(value: float | None) -> str:
-    """Hours with as many digits as they need: 12.3, 0.021."""
-    if value is None:
-        return ""
-    return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 or not value else f"{value:.5f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ TABLES = {"recordings": ("download", "recordings", "recording_id"), "clips": ("s
 
 
 def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
-    """The steps of a funnel, each with `hours`: {in, kept, rejected by reason, out, unknown}, or None where its items are no
-    footage.
+    """The steps of a funnel, each with `hours`: {in, kept, rejected by reason, out, unknown, unknown_rejected by reason}, or None
+    where its items are no footage.
 
-    unknown: items whose length nobody knows, which count as none: of what could not be fetched only the index says how long it
-    is. in = kept + rejected holds by counting, but for rounding to 1e-6 h; what one stage hands on, `out`, is in of the next. """
+    unknown: items whose length nobody knows, which count as none: of what could not be fetched, and of what an index names and
+    nobody could use, only the index says how long it is. unknown_rejected: those of them that were rejected. in = kept +
+    rejected holds by counting, but for rounding to 1e-6 h; what one stage hands on, `out`, is in of the next.
+    """
+
     lengths: dict[tuple[str, str], dict[str, int | None]] = {}
 
     def of(instance: str, unit: str) -> dict[str, int | None]:
@@ -43,6 +46,7 @@ def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path("."
         if step["stage"] == "download" and step["rejected"]:
             index = told.setdefault(step["instance"], _by_index(params, step["instance"]))
         cell: dict[str, Any] = {"kept": 0.0, "rejected": defaultdict(float), "unknown": 0}
+        blank: Counter[str] = Counter()
         for item, language, status in _items(place):
             if language != step["language"]:
                 continue
@@ -53,6 +57,7 @@ def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path("."
                 cell["kept"] += seconds or 0.0
             else:
                 cell["rejected"][status] += seconds or 0.0
+                blank[status] += seconds is None
         total = round((cell["kept"] + sum(cell["rejected"].values())) / 3600, 6)
         rejected = {reason: round(s / 3600, 6) for reason, s in sorted(cell["rejected"].items())}
         kept = round(cell["kept"] / 3600, 6)
@@ -61,7 +66,8 @@ def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path("."
             handed = {"download": "recordings", "segment": "clips", "track": "tracks"}.get(step["stage"])
             out = kept if handed is None else round(sum(n or 0 for n in of(step["instance"], handed).values()) / FPS / 3600, 6)
         found.append(step | {"hours": {"in": total, "kept": kept, "rejected": rejected, "out": out,
-                                       "unknown": cell["unknown"]}})
+                                       "unknown": cell["unknown"],
+                                       "unknown_rejected": {reason: n for reason, n in sorted(blank.items()) if n}}})
     return found
 
 
@@ -73,11 +79,26 @@ def _items(place: Path) -> list[tuple[str, str, str]]:
     return rows + [(r["item_id"], r["language"] or "und", r["reason"]) for r in early]
 
 
+def lost_hours(hours: dict[str, Any], reason: str) -> str:
+    """What a reason cost, in words: `3.2 h`, `3.2 h, 4 of unknown length`, `length unknown`; empty where it cost nothing."""
+    known, blank = hours["rejected"].get(reason, 0.0), hours.get("unknown_rejected", {}).get(reason, 0)
+    said = [f"{in_words(known)} h"] if known else []
+    return ", ".join([*said, *([f"{blank:,} of unknown length" if known else "length unknown"] if blank else [])])
+
+
+def in_words(value: float | None) -> str:
+    """Hours with as many digits as they need: 12.3, 0.021; empty for None."""
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 or not value else f"{value:.5f}"
+
+
 def _by_index(params: Params, instance: str) -> dict[str, float | None]:
     """item -> seconds, as the index says; empty where it cannot be read any more."""
-    from flows.download import items_of
+    from flows.download import entries_of
 
     try:
-        return {item.id: item.length_s for item in items_of(params, params.instance(instance), forgotten_too=True)}
+        items, rejected = entries_of(params, params.instance(instance))
+        return {entry.id: entry.length_s for entry in (*rejected, *items)}
     except (UserError, FileNotFoundError):
         return {}

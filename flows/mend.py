@@ -24,7 +24,8 @@ def mend(root: Path = Path(".")) -> None:
 
 
 def not_cached(name: str, root: Path = Path(".")) -> None:
-    """Remembers that an instance's result is not in the cache whole. `dvc repro` says so, and yet records it and ends with status 0."""
+    """Remembers that an instance's result is not in the cache whole. `dvc repro` says so, and yet records it and ends with status
+    0."""
     (root / UNCACHED).mkdir(parents=True, exist_ok=True)
     (root / UNCACHED / name).touch()
 
@@ -33,10 +34,12 @@ def mend_cache(root: Path = Path(".")) -> bool:
     """Has DVC take the results of `not_cached` into its cache; whether none is left to take."""
     names = sorted(p.name for p in (root / UNCACHED).iterdir()) if (root / UNCACHED).is_dir() else []
     if names:
-        done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "commit", "--force", "--quiet", *names], cwd=root, text=True,
+        done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "commit", "--force", "--quiet", *names],
+                              cwd=root, text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if done.returncode or LOST in done.stdout:
-            print(f"dvc could not copy {', '.join(names)} into its cache: {(done.stdout.strip().splitlines() or ['no reason given'])[-1]}",
+            print(f"dvc could not copy {', '.join(names)} into its cache: "
+                  f"{(done.stdout.strip().splitlines() or ['no reason given'])[-1]}",
                   file=sys.stderr)
             return False
         shutil.rmtree(root / UNCACHED)
@@ -46,8 +49,9 @@ def mend_cache(root: Path = Path(".")) -> bool:
 def mend_rwlock(root: Path = Path(".")) -> bool:
     """Removes DVC's list of paths in use where a kill has cut it short; True where it did.
 
-    DVC rewrites .dvc/tmp/rwlock in place, and afterwards refuses to work with a half of one. What a torn file said is lost anyway;
-    the entries in it only named processes. Under DVC's own guard, so that a dvc at work is never mistaken for a torn file.
+    DVC rewrites .dvc/tmp/rwlock in place, and afterwards refuses to work with a half of one. What a torn file said is lost
+    anyway; the entries in it only named processes. Under DVC's own guard, so that a dvc at work is never mistaken for a torn
+    file.
     """
     folder = root / ".dvc" / "tmp"
     path = folder / "rwlock"
@@ -82,8 +86,8 @@ def keep_lock(root: Path = Path(".")) -> None:
 def mend_lock(root: Path = Path(".")) -> bool:
     """Puts the last whole dvc.lock in place of one that was cut short; True where it did.
 
-    What ran since then runs again, and finds its items done. Where no whole one was kept, the torn one is moved aside. Under DVC's
-    lock, so that a dvc at work is never mistaken for a torn file.
+    What ran since then runs again, and finds its items done. Where no whole one was kept, the torn one is moved aside. Under
+    DVC's lock, so that a dvc at work is never mistaken for a torn file.
     """
     ours, kept = root / LOCK, root / KEPT
     if not ours.is_file() or _bytes(ours) == _bytes(kept) or _is_lock(ours):

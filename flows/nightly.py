@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from flows import node, nights, remote
 from flows.build import run_plan
 from flows.graph import GRAPH, HEADER, Outcome, current_graph
+from flows.licences import guard
 from flows.nights import FAILED, GOOD
 from flows.plan import plan
 from flows.runner import cores, only_build
@@ -61,8 +62,9 @@ def nightly(publish: str | None = None, url: str | None = None, metrics: list[st
 
     publish: the folder for reports and records (default: BABELFACE_PUBLISH, else .babelface/nightly). url: its address, for
     links. metrics: which may fail the night (default: the one the report shows first). timezone: in which the night is named.
-    git_pull: fast-forward the branch first. push: copy the results to DVC's remote. accept: tonight is good whatever the comparison says.
-    attempts: how often to plan and run while something fails, `retry_delay_s` apart. keep: how many nights to keep published.
+    git_pull: fast-forward the branch first. push: copy the results to DVC's remote. accept: tonight is good whatever the
+    comparison says. attempts: how often to plan and run while something fails, `retry_delay_s` apart. keep: how many nights to
+    keep published.
     """
     name = tonight(timezone)
     wishes = _Wishes(list(metrics or ()), git_pull, push, accept, max(attempts, 1), retry_delay_s, jobs or cores())
@@ -87,7 +89,7 @@ def _night(name: str, wishes: _Wishes, folder: Path) -> tuple[dict[str, Any], An
     """(the record, the comparison or None)"""
     pull.with_options(retries=wishes.attempts - 1, retry_delay_seconds=wishes.retry_delay_s)(git=wishes.git_pull)
     if GRAPH.read_text(encoding="utf-8").startswith(HEADER):  # one that was written by hand is nobody's to check
-        current_graph()
+        guard(current_graph())
     ran, outcomes = _bring_up_to_date(wishes)
     failed = nights.failures(outcomes)
     if failed:

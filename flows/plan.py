@@ -50,7 +50,8 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `babelface plan --json` prints them."""
-        return {"n_instances": self.n_instances, "run": self.count(RUN), "may_rerun": self.count(MAY), "waves": [list(w) for w in self.waves],
+        return {"n_instances": self.n_instances, "run": self.count(RUN), "may_rerun": self.count(MAY),
+                "waves": [list(w) for w in self.waves],
                 "items": [{"name": i.name, "stage": i.stage, "instance": i.instance, "state": i.state, "why": i.why,
                            "resources": {"gpu": i.gpu, "cpus": i.cpus}} for i in self.items]}
 
@@ -77,7 +78,8 @@ def plan_of(nodes: list[Node], targets: Iterable[str] | None = None) -> Plan:
         if not node.reasons and not after:
             continue
         state = RUN if node.reasons else MAY
-        why = "; ".join(node.reasons) if node.reasons else "after " + ", ".join(after[:2]) + (f" and {len(after) - 2} more" if len(after) > 2 else "")
+        follows = "after " + ", ".join(after[:2]) + (f" and {len(after) - 2} more" if len(after) > 2 else "")
+        why = "; ".join(node.reasons) or follows
         chosen[node.name] = Item(node.name, node.stage, node.instance, state, why, after, _number(node.meta, "gpu", 0),
                                  _number(node.meta, "cpus", 1), bool(node.meta.get("cheap", False)))
         level[node.name] = 1 + max((level[u] for u in after), default=-1)
@@ -96,7 +98,8 @@ def _resolve(targets: Iterable[str], nodes: list[Node]) -> set[str]:
                 or fnmatch.fnmatchcase(n.name, target)}
         if not hits:
             near = difflib.get_close_matches(target, {x for n in nodes for x in (n.name, n.stage)}, n=1)
-            raise UnknownTarget(f"no instance or stage {target!r}" + (f"; did you mean {near[0]!r}?" if near else "; see: babelface plan --all"))
+            raise UnknownTarget(f"no instance or stage {target!r}"
+                                + (f"; did you mean {near[0]!r}?" if near else "; see: babelface plan --all"))
         found |= hits
     return found
 

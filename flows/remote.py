@@ -57,7 +57,8 @@ def push(names: Iterable[str] = (), root: Path = Path(".")) -> None:
 
 
 def cached(md5: str, root: Path = Path(".")) -> bytes | None:
-    """The content of the DVC cache under a hash, or None where it is not there; of a folder (`.dir`) that is the list of its files."""
+    """The content of the DVC cache under a hash, or None where it is not there; of a folder (`.dir`) that is the list of its
+    files."""
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     from dvc.repo import Repo
 

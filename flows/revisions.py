@@ -18,7 +18,7 @@ import yaml
 from core.stage import UserError
 
 STORE = Path(".babelface/revisions")
-SCORES = "data/score"
+SCORES, SETS = "data/score", "data/sets"
 SUFFIXES = (".json", ".parquet")
 
 
@@ -153,6 +153,20 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
     if not rows:
         raise RevisionError(f"{run.label}: no score rows in {SCORES}; run there: babelface evaluate")
     return rows
+
+
+def set_rows(run: Run) -> tuple[list[dict[str, Any]], str | None]:
+    """(the rows of the tables `sets` of a run, why they could not be read or None). A run has none where its stage did not
+    run."""
+    systems = (settings(run).get("train") or {}).get("systems")
+    rows: list[dict[str, Any]] = []
+    try:
+        for instance in run.names(SETS):
+            if systems is None or instance in (*systems, "controls"):
+                rows += table_rows(run, f"{SETS}/{instance}/sets")
+    except RevisionError as error:
+        return [], str(error)
+    return rows, None
 
 
 def settings(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows import graph, show
+from flows import graph, licences, show
 from flows.graph import Outcome
 from flows.plan import Plan, plan
 
@@ -20,7 +20,8 @@ LOCK = Path(".babelface/build.lock")
 HOLDER = Path(".babelface/build.json")
 LOCKED = 3
 INTERRUPTED = 130
-# Set by Ctrl-C and SIGTERM. The exception that they raise is lost where a library catches everything, or runs a finalizer just then;
+# Set by Ctrl-C and SIGTERM. The exception that they raise is lost where a library catches everything, or runs a finalizer just
+# then;
 # this stays, and the flow looks at it.
 stopped = threading.Event()
 
@@ -62,8 +63,8 @@ def _holder() -> str:
 
 
 def run(what: str, targets: list[str] | None = None, *, jobs: int | None = None, wait: bool = False) -> int:
-    """Checks that dvc.yaml fits params.yaml, then as `run_graph`."""
-    graph.current_graph()
+    """Checks that dvc.yaml fits params.yaml and that no licence is against it, then as `run_graph`."""
+    licences.guard(graph.current_graph())
     return run_graph(what, targets, jobs=jobs, wait=wait)
 
 

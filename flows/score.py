@@ -1,4 +1,5 @@
-"""`babelface score` and `babelface protocols`: what the user named becomes a list of videos, and rows become a table, a file, a report.
+"""`babelface score` and `babelface protocols`: what the user named becomes a list of videos, and rows become a table, a file, a
+report.
 
 Exit status: 0 every video has a figure; 1 some have none (the table says why); 2 nothing was scored, since the call was wrong.
 """
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 VIDEOS = (".mp4", ".avi", ".mpg", ".mpeg", ".mov", ".mkv", ".webm", ".m4v")
-INDEX_COLUMNS = ("generated", "reference", "language", "speaker", "system", "condition", "audio", "audio_language", "training_languages",
-                 "sample")
+INDEX_COLUMNS = ("generated", "reference", "language", "speaker", "system", "condition", "audio", "audio_language",
+                 "training_languages", "sample")
 CONDITIONS = ("self", "cross-audio", "cross-language", "shuffled")
 SHOWN = ("lse_d", "lse_c", "offset_frames", "energy_correlation", "opening_correlation", "landmark_distance", "ssim", "psnr")
 
@@ -41,8 +42,8 @@ def videos(paths: list[Path]) -> list[tuple[str, Path]]:
 
 
 def read_index(path: Path) -> list[Any]:
-    """The entries of a CSV with a header: `generated` is needed, the other INDEX_COLUMNS may be empty or missing. Files are relative to
-    the index. ScoreError names the line."""
+    """The entries of a CSV with a header: `generated` is needed, the other INDEX_COLUMNS may be empty or missing. Files are
+    relative to the index. ScoreError names the line."""
     from stages.score_files import Entry
 
     if not path.is_file():
@@ -69,20 +70,22 @@ def read_index(path: Path) -> list[Any]:
             raise ScoreError(f"{where}: a shuffled row needs `audio`, the file whose sound is put beside the picture")
         entries.append(Entry(
             name=called[row["generated"]], generated=path.parent / row["generated"], language=row.get("language") or None,
-            reference=path.parent / row["reference"] if row.get("reference") else None, reference_name=called.get(row.get("reference"), ""),
+            reference=path.parent / row["reference"] if row.get("reference") else None,
+            reference_name=called.get(row.get("reference"), ""),
             speaker=row.get("speaker") or None, system=row.get("system") or "unnamed", condition=condition,
             audio=path.parent / row["audio"] if row.get("audio") else None, audio_name=called.get(row.get("audio"), ""),
             audio_language=row.get("audio_language") or None, sample=int(row.get("sample") or 0),
             training_languages=tuple(row.get("training_languages", "").replace("|", " ").replace(",", " ").split())))
     twice = [key for key, n in Counter((e.system, e.name, e.condition, e.sample) for e in entries).items() if n > 1]
     if not entries or twice:
-        raise ScoreError(f"{path}: " + (f"{twice[0][1]} is listed twice for {twice[0][0]}, {twice[0][2]}" if twice else "no rows"))
+        raise ScoreError(f"{path}: " + (f"{twice[0][1]} is listed twice for {twice[0][0]}, {twice[0][2]}" if twice
+                                        else "no rows"))
     return entries
 
 
 def _names(written: list[str]) -> dict[str, str]:
-    """What each file of an index is called in the rows: as written, but absolute paths by their last part, or as much as tells them
-    apart, so that rows do not depend on where the files lie."""
+    """What each file of an index is called in the rows: as written, but absolute paths by their last part, or as much as tells
+    them apart, so that rows do not depend on where the files lie."""
     out = {}
     for text in dict.fromkeys(written):
         parts = Path(text).parts
@@ -94,8 +97,8 @@ def _names(written: list[str]) -> dict[str, str]:
     return out
 
 
-def score(paths: list[Path], *, reference: Path | None, language: str | None, speaker: str | None, index: Path | None, protocol: str,
-          expert: Path | None, out: Path | None, report: Path | None, as_json: bool) -> int:
+def score(paths: list[Path], *, reference: Path | None, language: str | None, speaker: str | None, index: Path | None,
+          protocol: str, expert: Path | None, out: Path | None, report: Path | None, as_json: bool) -> int:
     """Scores and shows; the exit status. ScoreError for a call that makes no sense."""
     import sys
 
@@ -121,7 +124,8 @@ def score(paths: list[Path], *, reference: Path | None, language: str | None, sp
     if index is not None:
         entries = work.with_controls(read_index(index))
     else:
-        entries = [work.Entry(name, path, reference, reference.name if reference else "", language, speaker) for name, path in videos(paths)]
+        entries = [work.Entry(name, path, reference, reference.name if reference else "", language, speaker)
+                   for name, path in videos(paths)]
     scorer = work.Scorer(protocol, expert, load_params() if Path("params.yaml").is_file() else None)
     for note in scorer.notes:
         print(f"babelface score: {note}", file=sys.stderr)
@@ -160,14 +164,17 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     table = [["video", *(names[m] for m in SHOWN), "not scored"]]
     for row in rows:
         why = {n["metric"]: n["reason"] for n in row["null_reasons"]}
-        table.append([row["generated_id"], *(_figure(row[m]) for m in SHOWN), ", ".join(sorted({why[m] for m in SHOWN if m in why}))])
+        table.append([row["generated_id"], *(_figure(row[m]) for m in SHOWN),
+                      ", ".join(sorted({why[m] for m in SHOWN if m in why}))])
     wide = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
     for line in table:
-        print("  ".join(cell.ljust(w) if k in (0, len(line) - 1) else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, wide, strict=True))).rstrip())
+        print("  ".join(cell.ljust(w) if k in (0, len(line) - 1) else cell.rjust(w)
+                        for k, (cell, w) in enumerate(zip(line, wide, strict=True))).rstrip())
     offsets = [abs(r["offset_frames"]) for r in rows if r["offset_frames"] is not None]
     if offsets:
-        print(f"{len(offsets)} with LSE: mean |offset| {sum(offsets) / len(offsets):.2f} frames, within 1 frame "
-              f"{sum(o <= 1 for o in offsets) / len(offsets):.0%}; the smallest distance forgives any constant delay up to 15 frames")
+        near = sum(o <= 1 for o in offsets) / len(offsets)
+        print(f"{len(offsets)} with LSE: mean |offset| {sum(offsets) / len(offsets):.2f} frames, within 1 frame {near:.0%}; "
+              "the smallest distance forgives any constant delay up to 15 frames")
     refused = Counter(next(n["reason"] for n in r["null_reasons"] if n["metric"] == "lse_d") for r in rows if r["lse_d"] is None)
     if refused:
         print(f"{sum(refused.values())} without LSE: " + ", ".join(f"{reason} {n}" for reason, n in sorted(refused.items())))

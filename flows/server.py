@@ -1,7 +1,9 @@
-"""A Prefect API to run flows against: the user's where PREFECT_API_URL names one, else a private one that lives as long as the run.
+"""A Prefect API to run flows against: the user's where PREFECT_API_URL names one, else a private one that lives as long as the
+run.
 
-Prefect can start a server by itself, but then imports it into this process too and builds its user interface: 8 s each time against
-4 s here (2 cores), and it stays behind when the run is killed. The first start on a machine makes the database, about 11 s.
+Prefect can start a server by itself, but then imports it into this process too and builds its user interface: 8 s each time
+against 4 s here (2 cores), and it stays behind when the run is killed. The first start on a machine makes the database, about 11
+s.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ HOME = Path(".babelface/prefect")
 START_S = 120.0
 PATIENCE_S = 10.0
 # What a run that nobody watches in a browser does not need.
-_QUIET = {"PREFECT_SERVER_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "0", "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
+_QUIET = {"PREFECT_SERVER_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+          "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
           "PREFECT_SERVER_LOGGING_LEVEL": "ERROR", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-_OURS = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "0", "PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_CLI_PROMPT": "0",
-         "PREFECT_LOGGING_TO_API_ENABLED": "0"}
+_OURS = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "0", "PREFECT_LOGGING_LEVEL": "ERROR",
+         "PREFECT_CLI_PROMPT": "0", "PREFECT_LOGGING_TO_API_ENABLED": "0"}
 # What a server that stays needs: leases of concurrency slots that outlive it, so that no slot is lost with it.
 _STAYING = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "0", "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
@@ -44,7 +47,8 @@ def prefect_api() -> Iterator[str]:
     given = os.environ.get("PREFECT_API_URL")
     if given:
         if not answers(given, PATIENCE_S):
-            raise NoServer(f"PREFECT_API_URL is {given}, and nothing answers there; start it (prefect server start) or unset the variable")
+            raise NoServer(f"PREFECT_API_URL is {given}, and nothing answers there; start it (prefect server start) or unset the "
+                           "variable")
         yield given
         return
     with _running(_free_port(), _QUIET) as address:
@@ -98,16 +102,17 @@ def _running(port: int, settings: dict[str, str]) -> Iterator[str]:
     home = Path(os.environ["PREFECT_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     address = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable, "-m", "uvicorn",
-               "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "error",
-               "--lifespan", "on"]
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), str(os.getpid()), sys.executable,
+               "-m", "uvicorn",
+               "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port),
+               "--log-level", "error", "--lifespan", "on"]
     with open(home / "server.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True)
     try:
         if not answers(address, START_S, process):
-            raise NoServer(f"the private Prefect API did not start within {START_S:.0f} s; see {home / 'server.log'}, or run `dvc repro`, "
-                           "which needs no Prefect and gives the same result")
+            raise NoServer(f"the private Prefect API did not start within {START_S:.0f} s; see {home / 'server.log'}, or run "
+                           "`dvc repro`, which needs no Prefect and gives the same result")
         yield address
     finally:
         process.terminate()

@@ -112,7 +112,8 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> None:
     console.print(table)
     for o in outcomes:
         if o.status == "failed":
-            console.print(f"failed: {o.name}: {o.why}" + (f"; log: {o.log}" if o.log else ""), markup=False, highlight=False, soft_wrap=True)
+            console.print(f"failed: {o.name}: {o.why}" + (f"; log: {o.log}" if o.log else ""), markup=False, highlight=False,
+                          soft_wrap=True)
     totals = Counter(o.status for o in outcomes)
     print(", ".join(f"{totals[k]} {k}" for k in kinds if totals[k]) + f" in {seconds:.1f} s")
 
@@ -140,7 +141,8 @@ def results(root: Path = Path(".")) -> None:
 
 
 def main_table(document: dict[str, Any]) -> Any:
-    """A rich table: per language the real video's value of the headline metric, and per system its value and gap with interval."""
+    """A rich table: per language the real video's value of the headline metric, and per system its value and gap with
+    interval."""
     from report.text import headline_metric, interval, number
     from rich.table import Table
 
@@ -149,8 +151,8 @@ def main_table(document: dict[str, Any]) -> Any:
     cells = {(c["system"], c["language"]): c for c in document["cells"] if c["metric"] == name and c["condition"] == "self"}
     systems = [s["name"] for s in document["systems"] if s["name"] != "real"]
     better = "higher" if metric["higher_is_better"] else "lower"
-    table = Table(title=f"{metric['label']} ({better} is better) and its gap to real video of the same language", title_justify="left",
-                  box=None, padding=(0, 2, 0, 0))
+    table = Table(title=f"{metric['label']} ({better} is better) and its gap to real video of the same language",
+                  title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("language", "clips", "real", *(x for s in systems for x in (s, "gap"))):
         table.add_column(column, justify="left" if column == "language" else "right")
     for language in document["languages"]:
@@ -160,7 +162,9 @@ def main_table(document: dict[str, Any]) -> Any:
             cell = cells.get((system, tag))
             gap = cell and cell["gap"]
             row += [number(cell["value"]["mean"], metric["digits"]) if cell else "\u2013",
-                    f"{number(gap['mean'], metric['digits'], sign=True)} {interval(gap, metric['digits'])}".strip() if gap else "\u2013"]
+                    f"{number(gap['mean'], metric['digits'], sign=True)} {interval(gap, metric['digits'])}".strip() if gap
+                    else "\u2013"]
         planted = f" (twin of {language['twin_of']})" if language["twin_of"] else ""
-        table.add_row(tag + planted, str(max(clips, default=0)), number(real["value"]["mean"], metric["digits"]) if real else "\u2013", *row)
+        table.add_row(tag + planted, str(max(clips, default=0)),
+                      number(real["value"]["mean"], metric["digits"]) if real else "\u2013", *row)
     return table

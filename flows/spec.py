@@ -26,13 +26,14 @@ _READS = {"download": (), "segment": ("download",), "track": ("download", "segme
           "crop": ("download", "track", "inspect/kept"), "features": ("segment", "track", "inspect/kept")}
 # stage -> keys of params.yaml that its results depend on; how many workers there are is none of them. DVC does not notice a
 # dependency that is gone from the list: split and aggregate track all of `corpora`, and a corpus that goes changes the split.
-_PARAMS = {"download": ("shards", "executor.codec_threads", "fetch.height", "licences"), "segment": ("segment", "shards"), "track": ("track", "shards"),
-           "inspect": ("inspect", "track.min_mesh_share", "crop.views", "shards"),
-           "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"), "split": ("split", "filter", "track.min_mesh_share", "train.systems"),
+_PARAMS = {"download": ("shards", "executor.codec_threads", "fetch.height", "licences"), "segment": ("segment", "shards"),
+           "track": ("track", "shards"), "inspect": ("inspect", "track.min_mesh_share", "crop.views", "shards"),
+           "crop": ("crop", "track.min_mesh_share", "shards"), "features": ("features", "shards"),
+           "split": ("split", "filter", "track.min_mesh_share", "train.systems"),
            "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views", "features.store"),
            "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
-           "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker", "track.smooth_frames",
-                     "crop.views", "shards"),
+           "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker",
+                     "track.smooth_frames", "crop.views", "shards"),
            "sets": ("sets", "shards"),
            "bias": ("score.protocol", "score.vshift", "score.min_windows", "crop.views", "shards"),
            "aggregate": ("score.expert_valid_margin", "score.expert", "score.ablation_experts", "report", "train.experts",
@@ -115,7 +116,8 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
     generators = [CONTROLS, *systems]
     for name in generators:
         entry = systems.get(name)
-        reads = every("download", "segment", "track", "inspect/kept") + ([] if entry is None else [*every("features"), f"data/train/{name}"])
+        reads = every("download", "segment", "track", "inspect/kept")
+        reads += [] if entry is None else [*every("features"), f"data/train/{name}"]
         keys = _present(params, _PARAMS["generate"])
         found.append(Stage("generate", name, (*reads, split, *code("generate", root, system=entry)),
                            (*keys, *([] if entry is None else [f"train.systems.{name}"])), (f"data/generate/{name}",),
@@ -134,12 +136,14 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
         reads = [f"data/generate/{CONTROLS}", *every("download", "segment", "track", "inspect/kept"), f"data/train/{name}"]
         found.append(Stage("bias", name, (*reads, *code("bias", root)), _present(params, _PARAMS["bias"]), (f"data/bias/{name}",),
                            {"gpu": 1, "cheap": False, "cpus": workers}))
-    made = [*(f"data/{s}/{n}" for s in ("generate", "score") for n in generators), *(f"data/bias/{n}" for n in params.score.ablation_experts),
-            *(f"data/train/{n}" for n in (*experts, *systems))]
+    made = [*(f"data/{s}/{n}" for s in ("generate", "score") for n in generators),
+            *(f"data/bias/{n}" for n in params.score.ablation_experts), *(f"data/train/{n}" for n in (*experts, *systems))]
     funnel = every(*DATA_STAGES)
-    found.append(Stage("aggregate", "all", (*made, *(f"data/sets/{n}" for n in generators), split, *funnel, *code("aggregate", root)),
+    found.append(Stage("aggregate", "all", (*made, *(f"data/sets/{n}" for n in generators), split, *funnel,
+                                            *code("aggregate", root)),
                        (*_present(params, _PARAMS["aggregate"]), "corpora"),
-                       ("data/aggregate/all",), {"gpu": 0, "cheap": False, "cpus": 1}, metrics=(SUMMARY,), plots=("results/plots",)))
+                       ("data/aggregate/all",), {"gpu": 0, "cheap": False, "cpus": 1}, metrics=(SUMMARY,),
+                       plots=("results/plots",)))
     found.append(Stage("report", "all", ("data/aggregate/all", SUMMARY, *made, split, *funnel, *code("report", root)),
                        _present(params, _PARAMS["report"]), (REPORT,), {"gpu": 0, "cheap": False, "cpus": 1}))
     return found
@@ -229,7 +233,8 @@ def _output(of: str, instance: str) -> str:
 
 
 def _inspectors(params: Params, root: Path) -> list[str]:
-    """The files of the user's that inspection opens by name: a sync expert and its card, a pipeline's folder, an identifier's module."""
+    """The files of the user's that inspection opens by name: a sync expert and its card, a pipeline's folder, an identifier's
+    module."""
     asked, found = params.inspect, []
     if asked.sync_expert is not None:
         card = Path(asked.sync_expert.weights).with_name("card.json")

@@ -21,7 +21,8 @@ ENGINE = "prefect.engine"
 
 
 def run_worker(pool: str, limit: int = 1, *, grace_s: float = GRACE_S) -> int:
-    """The exit status of `prefect worker start`; 0 after a signal to stop. Its runs get `grace_s` seconds to end by themselves."""
+    """The exit status of `prefect worker start`; 0 after a signal to stop. Its runs get `grace_s` seconds to end by
+    themselves."""
     asked = threading.Event()
     before = {n: signal.signal(n, lambda *_: asked.set()) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
     try:

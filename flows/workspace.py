@@ -28,8 +28,8 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
                      root: Path = ROOT) -> Path:
     """The absolute path of a new git and DVC repository with the project's code, and params.yaml changed by `overrides`.
 
-    overrides: merged into params.yaml key by key; a value of None takes the key out. share_cache: use the project's DVC cache, and
-    begin with what it has made already. Without git data in the project, its files are found by walking.
+    overrides: merged into params.yaml key by key; a value of None takes the key out. share_cache: use the project's DVC cache,
+    and begin with what it has made already. Without git data in the project, its files are found by walking.
     WorkspaceError where `dest` holds something.
     """
     dest = Path(dest).resolve()
@@ -48,8 +48,8 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
             shutil.copyfile(root / "dvc.lock", dest / "dvc.lock")
     _git(dest, "init", "-q")
     _git(dest, "add", "-A")
-    _git(dest, "-c", "user.name=babelface", "-c", "user.email=babelface@localhost", "-c", "commit.gpgsign=false", "commit", "-q", "-m",
-         "a workspace of babelface")
+    _git(dest, "-c", "user.name=babelface", "-c", "user.email=babelface@localhost", "-c", "commit.gpgsign=false",
+         "commit", "-q", "-m", "a workspace of babelface")
     if share_cache:
         graph.restore(dest)
     return dest
@@ -87,13 +87,15 @@ def replaced(mapping: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, An
 
 def project_files(root: Path) -> list[str]:
     """Repository-relative files that a workspace needs: code, params, DVC settings; no data, tests or pages."""
-    listed = subprocess.run(["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True,
+                            text=True, check=False)
     if listed.returncode == 0:
         names = [n for n in listed.stdout.split("\0") if n]
     else:  # an unpacked archive
         names = [p.relative_to(root).as_posix() for p in root.rglob("*")
                  if p.is_file() and not _NOT_WALKED & set(p.relative_to(root).parts) and p.suffix != ".pyc"]
-    return sorted(n for n in names if (root / n).is_file() and not n.startswith((*_NOT_COPIED, ".venv/")) and n not in ("dvc.yaml", "dvc.lock"))
+    return sorted(n for n in names if (root / n).is_file() and not n.startswith((*_NOT_COPIED, ".venv/"))
+                  and n not in ("dvc.yaml", "dvc.lock"))
 
 
 def _git(folder: Path, *words: str) -> None:
@@ -102,7 +104,8 @@ def _git(folder: Path, *words: str) -> None:
 
 
 def run_inside(folder: Path, *words: str) -> int:
-    """The exit status of `babelface WORDS` in a workspace, run by its own copy of the code (python -m looks in the folder first)."""
+    """The exit status of `babelface WORDS` in a workspace, run by its own copy of the code (python -m looks in the folder
+    first)."""
     home = os.environ.get("PREFECT_HOME") or str((ROOT / ".babelface" / "prefect").resolve())
     return subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=folder, check=False,
                           env={**graph.child_environment(), "PREFECT_HOME": home}).returncode
@@ -120,7 +123,8 @@ def overrides_for_folder(folder: Path, expert: Path, root: Path = ROOT) -> dict[
     if not tags:
         raise WorkspaceError(f"{folder}: no usable row in its index")
     real = {"adapter": "folder", "path": str(folder), "languages": {tag: {} for tag in tags}}
-    return {"corpora": replaced(raw["corpora"], {"real": real}), "train": {name: replaced(raw["train"][name], {}) for name in ("experts", "systems")},
+    return {"corpora": replaced(raw["corpora"], {"real": real}),
+            "train": {name: replaced(raw["train"][name], {}) for name in ("experts", "systems")},
             "split": {"test_share": 1.0, "validation_share": 0.0, "expert_share": 0.0},
             "generate": {"clips_per_speaker": 1_000_000},  # somebody's folder is scored whole
             "score": {"expert": {"weights": str(expert)}},

@@ -33,9 +33,9 @@ def energy_correlation(opening: np.ndarray, energy: np.ndarray) -> Correlation:
     """Pearson correlation in [-1, 1] of mouth opening and speech level in dB over voiced frames, higher is better.
 
     opening: (T,), as metrics.landmarks.mouth_opening. energy: (T,), root-mean-square amplitude per frame, 0..1. Both are averaged
-    over 3 frames. The sound may lag the lips by 0 to 5 frames, one lag for the whole clip, the one that agrees best, since lips lead
-    the voice by an amount that differs between sounds. The best of six is above zero even for a stranger's voice: read it beside
-    the same picture with shuffled sound.
+    over 3 frames. The sound may lag the lips by 0 to 5 frames, one lag for the whole clip, the one that agrees best, since lips
+    lead the voice by an amount that differs between sounds. The best of six is above zero even for a stranger's voice: read it
+    beside the same picture with shuffled sound.
     None with `too_few_voiced_frames` (fewer than 25), or with the reason of `opening_correlation`. ValueError for other lengths.
     """
     opening, energy = np.asarray(opening, np.float64), np.asarray(energy, np.float64)

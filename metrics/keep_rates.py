@@ -35,13 +35,14 @@ def sentences(rates: Mapping[str, Mapping[str, Mapping[str, int]]], by_expert: I
         lines.append(f"filter {name} keeps {told}")
         if shares and max(shares.values()) - min(shares.values()) > NOTABLE:
             low, high = min(shares, key=lambda k: (shares[k], k)), max(shares, key=lambda k: (shares[k], k))
-            lines.append(f"WARNING: filter {name} keeps {shares[high]:.0%} of {high} and {shares[low]:.0%} of {low}: an expert knows "
-                         "some languages better than others, so what is left may be a selection by language")
+            lines.append(f"WARNING: filter {name} keeps {shares[high]:.0%} of {high} and {shares[low]:.0%} of {low}: an expert "
+                         "knows some languages better than others, so what is left may be a selection by language")
     return lines
 
 
 def as_json(rates: dict[str, Any], together: Mapping[str, Mapping[str, int]], by_expert: Iterable[str]) -> dict[str, Any]:
-    """What the split stage stores of its filters: {rates, together, sentences}. together: language -> {in, kept}, of all filters."""
+    """What the split stage stores of its filters: {rates, together, sentences}. together: language -> {in, kept}, of all
+    filters."""
     cells = ", ".join(f"{tag} {cell['kept']} of {cell['in']}" for tag, cell in sorted(together.items()))
     told = [f"split: filter keeps {cells} tracks"] if rates else []
     return {"rates": rates, "together": together, "sentences": told + sentences(rates, by_expert)}

@@ -36,7 +36,8 @@ def pose(landmarks: np.ndarray) -> np.ndarray:
     """float64 (T, 3): yaw, pitch and roll in degrees; > 0: the face turns to the image's right, looks up, tilts clockwise.
 
     landmarks: (T, 468 or more, 2) pixels. The nearest scaled orthographic view of a generic head of six points, so a real head
-    that looks straight ahead may come out some degrees off, in pitch above all. Angles as if it first nods, then turns, then tilts.
+    that looks straight ahead may come out some degrees off, in pitch above all. Angles as if it first nods, then turns, then
+    tilts.
     """
     points = np.asarray(landmarks, np.float64)
     if points.ndim != 3 or points.shape[1] < 468 or points.shape[2] != 2:

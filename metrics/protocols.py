@@ -47,8 +47,8 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "syncnet-v2-tracked", "track", True, True, "syncnet",
             (*_FILE, "a face finder and a face mesh"),
-            "the public path for uncropped videos: JPEG at quality 2, finder, track, SyncNet's crop of 2.8 half boxes, JPEG at the "
-            "default quality; zero vectors beyond the sound's ends. Ours has another finder than S3FD, follows faces between its "
+            "the public path for uncropped videos: JPEG at quality 2, finder, track, SyncNet's crop of 2.8 half boxes, JPEG at "
+            "the default quality; zero vectors beyond the sound's ends. Ours has another finder than S3FD, follows faces between its "
             "looks, keeps tracks shorter than 100 frames and writes no MPEG-4 file in between",
         ),
         Protocol(
@@ -81,8 +81,8 @@ def describe(
     """The string that a score row carries: two rows may be compared when it, the expert and the finder are equal.
 
     view, height, width: what the expert saw. finder: `kind:sha256` of the face finder, for protocols that use one. box_scale,
-    box_shift: what its boxes are multiplied by and moved down by (in boxes) to be S3FD's. sound: lossless from the clip, or as the
-    video file has it.
+    box_shift: what its boxes are multiplied by and moved down by (in boxes) to be S3FD's. sound: lossless from the clip, or as
+    the video file has it.
     """
     parts = [f"view={view} {width}x{height}", f"vshift={vshift}", f"min_windows={min_windows}"]
     if which.picture == "track":
@@ -104,8 +104,8 @@ def is_padded(text: str | None) -> bool:
 
 
 def lengths_differ(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether LSE-C of these score rows may NOT be averaged or compared: zero vectors enter its median in proportion to the clip's
-    shortness (a third of all distances at 29 frames, 3 % at 10 s), so padded rows must be of one length."""
+    """Whether LSE-C of these score rows may NOT be averaged or compared: zero vectors enter its median in proportion to the
+    clip's shortness (a third of all distances at 29 frames, 3 % at 10 s), so padded rows must be of one length."""
     lengths = {r.get("n_windows") for r in rows if r.get("lse_c") is not None and is_padded(r.get("protocol"))}
     return len(lengths) > 1
 

@@ -75,7 +75,8 @@ METRICS: dict[str, MetricSpec] = {
             "share of clips whose sound and mouth agree best within one frame of each other", judged=True, column="offset_frames",
         ),
         MetricSpec(
-            "energy_correlation", "energy r", "", True, (-1, 1), "lips", ("landmarks", "sound"), "after Chandrasekaran et al. 2009",
+            "energy_correlation", "energy r", "", True, (-1, 1), "lips", ("landmarks", "sound"),
+            "after Chandrasekaran et al. 2009",
             "correlation of the lips' opening with the loudness of the voice; needs no sync expert and no real video",
         ),
         MetricSpec(

@@ -64,8 +64,8 @@ def injected(rows: Sequence[Row], condition: str = "self") -> dict[str, list[lis
 def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
     """Validity per language of all rows, from real video against the same video with another clip's sound, and from lags put in.
 
-    The first rule: over clips with both scores, LSE-C of the real sound is higher than that of the shuffled sound in at least 75 %
-    of them, and the mean difference exceeds `margin`. An expert that hears nothing ranks half of them right; `chance` is the
+    The first rule: over clips with both scores, LSE-C of the real sound is higher than that of the shuffled sound in at least 75
+    % of them, and the mean difference exceeds `margin`. An expert that hears nothing ranks half of them right; `chance` is the
     probability of that many or more by tossing a coin (binomial, clips as independent), so that a small n is seen for what it is.
     The second: lags put in on purpose are found above chance (metrics.lags.lag_verdict). It is asked where six clips or more have
     it; elsewhere it has no say, and `no_lags` says why: `too_few_clips`, or `no_lags` where the scores have none.

@@ -223,7 +223,8 @@ def scatter(
             whole = p["low"] is not None and p["high"] is not None
             whisker = ""
             if whole:
-                whisker = f'<line class="whisker {css}" x1="{x:.1f}" x2="{x:.1f}" y1="{py(p["low"]):.1f}" y2="{py(p["high"]):.1f}"/>'
+                low, high = py(p["low"]), py(p["high"])
+                whisker = f'<line class="whisker {css}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
             shape, y = SHAPES[p["series"] % len(SHAPES)], py(p["y"])
             dot = mark(shape, f"{x:.1f}", y, 7.5, f"mark {css}{'' if whole else ' hollow'}")
             name = f'<text class="tiny" x="{x + 6:.1f}" y="{y - 5:.1f}">{escape(p["name"])}</text>' if names else ""

@@ -23,9 +23,11 @@ def compare_runs(rows_a: Sequence[dict[str, Any]], rows_b: Sequence[dict[str, An
 
 
 def document(
-    found: Comparison, a: Mapping[str, str], b: Mapping[str, str], causes: Mapping[str, Any], *, n_worst: int = 12
+    found: Comparison, a: Mapping[str, str], b: Mapping[str, str], causes: Mapping[str, Any], *, n_worst: int = 12,
+    sets: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """All that the page, the terminal and --json show. a, b: {label, kind, detail}. causes: of flows.changes."""
+    """All that the page, the terminal and --json show. a, b: {label, kind, detail}. causes: of flows.changes. sets: of
+    report.set_comparison."""
     pinned = is_pinned(found.protocol["expert_sha256"])
     changed = [c for c in found.clips if set(c.kinds.values()) - {UNCHANGED}]
     made = [c for c in found.worst(len(found.clips)) if c.system not in ("real", "still")]
@@ -45,6 +47,7 @@ def document(
             "changes": found.changes,
             "n_regressions": len(found.regressions),
             "n_improvements": len(found.improvements),
+            "sets": sets,
             "causes": dict(causes),
             "n_clips": len(found.clips),
             "changed_clips": [_clip(c) for c in changed],

@@ -9,6 +9,7 @@ from report import charts
 from report.comparison import key_of
 from report.comparison_text import CAUSES, VERDICTS, describe
 from report.page import environment
+from report.set_comparison import remark, shown
 
 STATIC = ("report.css", "report.js", "comparison.css")
 KIND_WORDS = {
@@ -42,6 +43,9 @@ def render(doc: dict[str, Any], media: dict[str, list[dict[str, Any]]]) -> str:
             "key_of": key_of,
             "describe": describe,
             "media": media,
+            "sets": shown(doc["sets"]) if doc["sets"] else None,
+            "remark": remark,
+            "several_sets": len({r["condition"] for r in (doc["sets"] or {}).get("rows", [])}) > 1,
             "forests": {name: forest(doc, m) for name, m in metrics.items()},
             "several": len({c["condition"] for c in doc["changes"]}) > 1,
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 from metrics.comparison import BETTER, EVERYWHERE, HINT, LOST, NO_CLAIM, ONLY_A, ONLY_B, OPEN, SAME, WORSE, Change, Comparison
 from report.plain import plain
+from report.set_comparison import findings as of_sets
 from report.text import counted, interval, listed, number, p_text
 
 MOST_FINDINGS = 6
@@ -42,7 +43,7 @@ def describe(change: dict[str, Any], metric: dict[str, Any]) -> str:
 
 def findings(found: Comparison, doc: dict[str, Any]) -> list[dict[str, str]]:
     """The findings in plain language, each {level, text, link}: level is `fact`, `claim`, `warning` or `no-claim`."""
-    return [*_changes(found, doc), *_data(found), *_reach(found), *_left_out(found), *_why(doc)]
+    return [*_changes(found, doc), *_data(found), *_reach(found), *_left_out(found), *of_sets(doc.get("sets")), *_why(doc)]
 
 
 def _finding(level: str, sentence: str, link: str = "#changes") -> dict[str, str]:

@@ -101,8 +101,8 @@ def _sets(document: dict[str, Any]) -> list[str]:
         chance = f", chance {number(row['chance'], 2)}" if row["chance"] is not None else ""
         return f"{number(row['value'], digits)} ({counted(row['n'], row['unit'][:-1])}{chance})"
 
-    out = ["## Figures of sets\n", "One figure for all clips of a row; in brackets what it was computed from. FID and FVD are too "
-           "large where that is little: compare only equal numbers.\n"]
+    out = ["## Figures of sets\n", "One figure for all clips of a row; in brackets what it was computed from. FID and FVD are "
+           "too large where that is little: compare only equal numbers.\n"]
     if found["rows"]:
         out.append(table(["system", "sound", "language", *(name for name, _, _ in found["columns"])],
                          [[r["system"], r["condition"], r["language"],
@@ -129,7 +129,8 @@ def _expert(document: dict[str, Any]) -> list[str]:
         out += ["Lags put into real video and found within one frame; a tenth is guessing:\n", table(
             ["language", "found", "found beside shuffled sound", "clips with most found", "p", "has a say"],
             [[v["language"], percent(v["lags"]["share"]), percent(v["lags_shuffled"]["share"]),
-              f"{v['lags']['n_found']} of {v['lags']['n_clips']}", p_text(v["lags"]["chance"]), reason_text(v["no_lags"]) if v["no_lags"] else "yes"] for v in asked])]  # fmt: skip
+              f"{v['lags']['n_found']} of {v['lags']['n_clips']}", p_text(v["lags"]["chance"]),
+              reason_text(v["no_lags"]) if v["no_lags"] else "yes"] for v in asked])]  # fmt: skip
     visemes = [c for c in document.get("visemes", []) if c["p_holm"] is not None and c["p_holm"] <= document["alpha"]
                and c["gain"]["mean"] < 0]
     if visemes:

@@ -26,8 +26,8 @@ def set_figures(rows: Sequence[Row], validity: Mapping[str, Validity], *, severa
             if row["network"] not in others:
                 (network, set_id), = others.items()
                 raise MixedProtocols(
-                    f"{row['metric']} of two networks cannot be compared: {network} for {set_id}, {row['network']} for {row['set_id']}. "
-                    "Run the sets stages of all systems again with the same weights."
+                    f"{row['metric']} of two networks cannot be compared: {network} for {set_id}, {row['network']} for "
+                    f"{row['set_id']}. Run the sets stages of all systems again with the same weights."
                 )
         verdict = validity.get(language)
         if METRICS[row["metric"]].judged and row["value"] is not None and (verdict is None or not verdict.valid):
@@ -52,8 +52,9 @@ def heading(row: Mapping[str, Any]) -> str:
 
 
 def set_table(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{columns, rows, absent}: columns: (heading, digits, metric) of figures that some set has. rows: {system, condition, language,
-    source, cells: one per column, or None} of sets that have one. absent: {name, reason, needed, n sets} of all that is null."""
+    """{columns, rows, absent}: columns: (heading, digits, metric) of figures that some set has. rows: {system, condition,
+    language, source, cells: one per column, or None} of sets that have one. absent: {name, reason, needed, n sets} of all that is
+    null."""
     columns = list(dict.fromkeys((heading(r), METRICS[r["metric"]].digits, r["metric"]) for r in
                                  sorted(sets, key=lambda r: (list(NAMES).index(r["metric"]), r["k"] or 0, r["direction"] or ""))
                                  if r["value"] is not None))
@@ -76,7 +77,8 @@ def set_table(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for (name, reason, needed), n in why.items()
         if n
     ]
-    return {"columns": columns, "rows": rows, "absent": sorted(absent, key=lambda a: (a["name"], -a["n"], a["reason"], a["needed"]))}
+    absent.sort(key=lambda a: (a["name"], -a["n"], a["reason"], a["needed"]))
+    return {"columns": columns, "rows": rows, "absent": absent}
 
 
 def csv_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -51,7 +51,8 @@ def main(instance: str, params: Params) -> dict[str, Any]:
                 bias_rows={name: read_rows(out_folder("bias", name), "scores") for name in params.score.ablation_experts},
                 experts={name: params.training_languages(entry) for name, entry in params.train.experts.items()},
                 expert=params.score.expert if isinstance(params.score.expert, str) else "the expert of this report",
-                sets=[{**row, "source": name} for name in score_names(params) for row in read_rows(out_folder("sets", name), "sets")],
+                sets=[{**row, "source": name} for name in score_names(params)
+                      for row in read_rows(out_folder("sets", name), "sets")],
             )
         document["funnel"] = funnel(all_stats(params))
     except (MixedProtocols, FunnelError) as error:
@@ -218,7 +219,8 @@ def versions() -> dict[str, Any]:
 
 def every_instance(params: Params) -> list[tuple[str, str]]:
     """(stage, instance) of everything that comes before: from params, since folders of languages long gone may lie about."""
-    data = [(stage, i.name) for stage in ("download", "segment", "track", "inspect", "crop", "features") for i in params.instances()]
+    data = [(stage, i.name) for stage in ("download", "segment", "track", "inspect", "crop", "features")
+            for i in params.instances()]
     train = [("train", name) for name in sorted((*params.train.experts, *params.train.systems))]
     scores = [(stage, name) for stage in ("generate", "score", "sets") for name in score_names(params)]
     return [*data, ("split", "all"), *train, *scores, *(("bias", name) for name in params.score.ablation_experts)]

@@ -46,7 +46,8 @@ class Mapper:
         samples = media.decode_flac(row["audio"])
         made = {"mel": lambda: audio.mel_wav2lip(samples).T, "mfcc_syncnet": lambda: mfcc.mfcc_syncnet(samples),
                 "mfcc_speech2vid": lambda: mfcc.mfcc_htk(samples)}
-        arrays = {name: pack(np.ascontiguousarray(make(), np.float32)) if name in self._store else None for name, make in made.items()}
+        arrays = {name: pack(np.ascontiguousarray(make(), np.float32)) if name in self._store else None
+                  for name, make in made.items()}
         return {"features": [carry(row, "features") | arrays]}
 
 

@@ -49,8 +49,8 @@ class Take:
     sync_frames: what the sync expert sees instead of `frames` (JPEG). no_sync: why it must not be asked. source: the real frames
     of the same moments and words; None with `no_source`. truth: the opening that was rendered, (n,); None with `no_truth`.
     sounds: {viseme, start_s, end_s} as the corpus knows them, in the recording's time, whose frame `first_frame` is the first
-    here. points: landmarks of the shown face where they are known already, or the reason why there are none. ask_lags: also put lags
-    into it on purpose, as for real video. embedded: (video, audio) of the sync expert, once it was asked.
+    here. points: landmarks of the shown face where they are known already, or the reason why there are none. ask_lags: also put
+    lags into it on purpose, as for real video. embedded: (video, audio) of the sync expert, once it was asked.
     """
 
     frames: Iterable[np.ndarray]
@@ -94,7 +94,8 @@ def sync(judge: Judge, take: Take) -> dict[str, Any]:
     vshift = judge.config["vshift"]
     try:
         embedded = embed_clip(judge.expert, judge.crops(take), samples)
-        found = lse(*embedded, vshift=vshift, padded=judge.protocol.padded, min_windows=max(judge.config["min_windows"], vshift + 1))
+        found = lse(*embedded, vshift=vshift, padded=judge.protocol.padded,
+                    min_windows=max(judge.config["min_windows"], vshift + 1))
     except Reject as reject:
         raise Unscored(reject.reason) from None
     take.embedded = embedded
@@ -182,7 +183,8 @@ def identity(judge: Judge, take: Take) -> dict[str, Any]:
     at = np.arange(0, take.n_frames, SHARPNESS_EVERY)
     points = five_points(_meshed(_face(take), take.n_frames)[at])
     real, shown = ([f for k, f in enumerate(frames) if k % SHARPNESS_EVERY == 0][:len(at)] for frames in (source, take.frames))
-    return {"identity_similarity": identity_similarity(judge.recognizer.embed(real, points), judge.recognizer.embed(shown, points))}
+    return {"identity_similarity": identity_similarity(judge.recognizer.embed(real, points),
+                                                       judge.recognizer.embed(shown, points))}
 
 
 # ---- landmarks
@@ -244,12 +246,15 @@ def elsewhere(reason: str) -> Callable[[Judge, Take], dict[str, Any]]:
 
 Figure = Callable[["Judge", Take], dict[str, Any]]
 SYNC = ("lse_d", "lse_c", "offset_frames", "n_windows", "mean_dist")
-REGIONS = ("ssim", "psnr", "lpips", "ms_ssim", "ssim_mouth", "psnr_mouth", "lpips_mouth", "ssim_frame", "psnr_frame", "lpips_frame")
+REGIONS = ("ssim", "psnr", "lpips", "ms_ssim", "ssim_mouth", "psnr_mouth", "lpips_mouth", "ssim_frame", "psnr_frame",
+           "lpips_frame")
 FIGURES: tuple[tuple[tuple[str, ...], Figure], ...] = (
-    (SYNC, sync), (("energy_correlation",), energy), (REGIONS, regions), (("cpbd",), sharpness), (("identity_similarity",), identity),
+    (SYNC, sync), (("energy_correlation",), energy), (REGIONS, regions), (("cpbd",), sharpness),
+    (("identity_similarity",), identity),
     (("landmark_distance", "lmd", "opening_correlation"), lips), (("truth_opening_correlation",), truth),
     (("viseme_errors",), visemes),
-    (("blink_rate", "head_motion", "jitter"), motion), (("wer", "cer"), elsewhere("no_lip_reader")), (("lve", "fdd"), elsewhere("no_meshes")))
+    (("blink_rate", "head_motion", "jitter"), motion), (("wer", "cer"), elsewhere("no_lip_reader")),
+    (("lve", "fdd"), elsewhere("no_meshes")))
 METRICS = tuple(name for names, _ in FIGURES for name in names)
 
 

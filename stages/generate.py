@@ -72,7 +72,8 @@ def _wanted(params: Params, name: str) -> list[str]:
     return [*params.generate.conditions, "shuffled"]
 
 
-def test_tracks(params: Params, splits: tuple[str, ...] = ("test",)) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], str, str]]]:
+def test_tracks(params: Params, splits: tuple[str, ...] = ("test",)
+                ) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], str, str]]]:
     """(rows of the tracks to generate for, the test tracks left out with a reason), sorted by track.
 
     At most generate.clips_per_speaker of each speaker and language; which ones is decided by a hash, not by their order.
@@ -97,15 +98,16 @@ def partner(track: dict[str, Any], tracks: list[dict[str, Any]], condition: str,
     """The test track whose sound `track` gets in a condition, or None where there is none.
 
     Same language for cross-audio and shuffled, another one that is not planted for cross-language; never the same recording.
-    Tracks at least as long come first, then longer before shorter. Of those, for shuffled, the speaker's own: then only the words differ,
-    where another voice would bring its own level of every sync measure, which is larger than what is to be measured. A seeded hash
-    decides between equals, so that another clip in the corpus changes the partner of few.
+    Tracks at least as long come first, then longer before shorter. Of those, for shuffled, the speaker's own: then only the words
+    differ, where another voice would bring its own level of every sync measure, which is larger than what is to be measured. A
+    seeded hash decides between equals, so that another clip in the corpus changes the partner of few.
     """
     if condition == "still":
         return None
 
     def fits(other: dict[str, Any]) -> bool:
-        if other.get("kind") == "generated" or (other["recording_id"] == track["recording_id"] and other["language"] == track["language"]):
+        if other.get("kind") == "generated" or (other["recording_id"] == track["recording_id"]
+                                                and other["language"] == track["language"]):
             return False
         if condition == "cross-language":
             return other["language"] != track["language"] and other["fold"] != "planted"
@@ -197,8 +199,8 @@ class Mapper:
         return rows
 
     def generate(self, frames: Any, n_frames: int, moves: np.ndarray, sound: dict[str, Any], sample: int) -> Iterator[np.ndarray]:
-        """The first `n_frames` whole source frames with the generated face pasted in. `frames` are those of the whole clip, gone through
-        twice; stills come from fixed places in them (spread_stills).
+        """The first `n_frames` whole source frames with the generated face pasted in. `frames` are those of the whole clip, gone
+        through twice; stills come from fixed places in them (spread_stills).
 
         The stills show the speaker's true mouth at other moments, and the same ones serve all frames and all conditions, so they
         cannot tell the system which mouth belongs to a frame.

@@ -47,7 +47,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
 
 def experts(params: Params) -> tuple[dict[str, Any], dict[str, str]]:
     """(config entries, fingerprint marks) of the experts that the params ask for. UserError where one cannot be had."""
-    from core.weights import WeightsMissing, find
+    from core.weights import WeightsMissing, find, use_folder
     from models.experts.diarization import pipeline_folder
     from models.experts.language import open_identifier
 
@@ -66,6 +66,8 @@ def experts(params: Params) -> tuple[dict[str, Any], dict[str, str]]:
             config["pipeline"] = str(folder)
             marks["diarization"] = digest_of({p.relative_to(folder).as_posix(): digest_file(p) for p in files})
         if asked.language_identifier is not None:
+            if asked.language_model is not None and Path(asked.language_model).is_dir():
+                use_folder(asked.language_model)
             marks["identifier"] = open_identifier(asked.language_identifier, asked.language_model).name
     except (ValueError, WeightsMissing) as error:
         raise UserError(f"inspect: {error}") from error
@@ -136,8 +138,9 @@ class Mapper:
             for one in (seen[k], spoken[k], heard):
                 facts, why = facts | one[0], why | one[1]
             if self._is_silent(rows, facts):
-                made[row["track_id"]] = Reject("silent_face", f"{row['track_id']}: {facts['turn_share']:.0%} of the speech is its own, "
-                                               f"the rest another face's; the least share is {self._c['min_turn_share']:.0%}")
+                made[row["track_id"]] = Reject("silent_face", f"{row['track_id']}: {facts['turn_share']:.0%} of the speech is "
+                                               "its own, the rest another face's; the least share is "
+                                               f"{self._c['min_turn_share']:.0%}")
                 continue
             facts |= {"marks": sorted(shared + self._own_marks(facts, shared)),
                       "null_reasons": [{"metric": m, "reason": r} for m, r in sorted(why.items())]}
@@ -220,7 +223,8 @@ class Mapper:
                 for k in range(len(rows))]
 
     def _is_silent(self, rows: list[dict[str, Any]], facts: dict[str, Any]) -> bool:
-        """Whether a face has too little of the speech beside another. What a system made is kept: that is for its score to say."""
+        """Whether a face has too little of the speech beside another. What a system made is kept: that is for its score to
+        say."""
         share = facts.get("turn_share")
         return len(rows) > 1 and share is not None and share < self._c["min_turn_share"] and rows[0]["kind"] != "generated"
 

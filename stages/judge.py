@@ -1,4 +1,5 @@
-"""Judges one face in one video: arrays in, a score row's columns out. Not a stage, but what stages.score and stages.score_files share.
+"""Judges one face in one video: arrays in, a score row's columns out. Not a stage, but what stages.score and stages.score_files
+share.
 
 The figures themselves, and where to add one, are in stages/figures.py.
 """
@@ -93,7 +94,8 @@ class Judge:
         height, width = self.template.shape
         scale, shift = s3fd_box(finder) if self.template.kind == "syncnet" else (1.0, 0.0)
         return describe(self.protocol, view=self.template.kind, height=height, width=width, vshift=self.config["vshift"],
-                        min_windows=self.config["min_windows"], finder=finder, box_scale=scale, box_shift=shift, sound=self.config["sound"])
+                        min_windows=self.config["min_windows"], finder=finder, box_scale=scale, box_shift=shift,
+                        sound=self.config["sound"])
 
     def crops(self, take: Take) -> np.ndarray:
         """What the sync expert sees: uint8 (n, height, width, 3). Unscored without a face where the protocol needs one."""
@@ -144,7 +146,8 @@ def sources(params: Any) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
 
 
 def read_expert(path: Path) -> dict[str, Any]:
-    """A sync expert's file: path, sha256, network, view (its card's, else syncnet) and name (LSE-D only for the public weights)."""
+    """A sync expert's file: path, sha256, network, view (its card's, else syncnet) and name (LSE-D only for the public
+    weights)."""
     from core.shards import read_json
     from core.weights import known_name, use_file
 
@@ -158,7 +161,8 @@ def read_expert(path: Path) -> dict[str, Any]:
 
 
 def networks() -> tuple[dict[str, str | None], dict[str, str]]:
-    """(config entries, fingerprint marks) of the networks whose files are on this machine already: none is fetched for a score."""
+    """(config entries, fingerprint marks) of the networks whose files are on this machine already: none is fetched for a
+    score."""
     from core.weights import WeightsMissing, find
 
     config: dict[str, str | None] = {}

@@ -1,13 +1,14 @@
 """Scores generated video and controls: synchrony, picture similarity and lip landmarks, one row per generated row; and beside it
 what the figures of sets (stages.sets) need of that row.
 
-INSTANCE is one of params.train.systems, or `controls`. Views are cut from whole source frames, with the crop of the real track, for
-real and generated video alike. A metric that cannot be computed is null, with its reason.
+INSTANCE is one of params.train.systems, or `controls`. Views are cut from whole source frames, with the crop of the real track,
+for real and generated video alike. A metric that cannot be computed is null, with its reason.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from core.tracks import load_track
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished scoring."""
     work, config, mark = prepare(instance, params)
-    return run_stage("score", instance, work, "stages.score:Mapper", config=config, tables=("scores", "embeddings"), fingerprint=mark,
-                     n_shards=params.shards, executor=params.executor)
+    return run_stage("score", instance, work, "stages.score:Mapper", config=config, tables=("scores", "embeddings"),
+                     fingerprint=mark, n_shards=params.shards, executor=params.executor)
 
 
 def prepare(instance: str, params: Params) -> tuple[list[Work], dict[str, Any], dict[str, Any]]:
@@ -42,9 +43,9 @@ def prepare(instance: str, params: Params) -> tuple[list[Work], dict[str, Any], 
         raise UserError(f"score.protocol {params.score.protocol}: it needs an expert that looks at a {needs} view, and "
                         f"{expert['path']} looks at {expert['view']!r}, a {has} view; name another protocol or expert")
     nets, net_marks = networks()
-    mesh, mesh_file = choose(params.track.landmarker, MESHES)
     generated = read_rows(out_folder("generate", instance), "generated")
     tracks, clips = sources(params)
+    mesh, mesh_file = choose(tracked_mesh(tracks[r["track_id"]]["landmarker"] for r in generated) or params.track.landmarker, MESHES)
     truth = {r["recording_id"]: (r["gap"], r["phonemes"]) for who in params.instances()
              for r in read_rows(out_folder("download", who.name), "truth", ["recording_id", "gap", "phonemes"])}
     videos = {r["generated_id"]: r["video"] for r in generated}
@@ -60,12 +61,27 @@ def prepare(instance: str, params: Params) -> tuple[list[Work], dict[str, Any], 
     mark = {"expert": expert["sha256"], "landmarker": f"{mesh}:{mesh_file.sha256}", **net_marks}
     fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin", "ablation_experts"}),
              "view": params.crop.views[expert["view"]].model_dump(), "smooth_frames": params.track.smooth_frames}
-    config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip", "threads": params.executor.codec_threads}
+    config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip",
+                             "threads": params.executor.codec_threads}
     return work, config, seal("score", fixed, mark)
 
 
+def tracked_mesh(landmarkers: Iterable[str | None]) -> str | None:
+    """The kind of the face mesh that tracks were made with, from their column `landmarker` (`kind:sha256`); None where none says. A
+    generated mouth is measured with the mesh of the real one: two meshes do not agree on what an open mouth is. UserError where the
+    tracks are of several, or of one that is not known here."""
+    from core.choose import MESHES
+
+    kinds = sorted({name.partition(":")[0] for name in landmarkers if name})
+    if len(kinds) > 1 or not set(kinds) <= set(MESHES):
+        raise UserError(f"data/track: tracks of the face meshes {', '.join(kinds)}; expected one of {', '.join(MESHES)}, the same for all. "
+                        "Set track.landmarker to it, then run `babelface build`; `babelface doctor` says what each was made with")
+    return kinds[0] if kinds else None
+
+
 def find_expert(params: Params) -> dict[str, Any]:
-    """The sync expert that params.score names: see stages.judge.read_expert. UserError where it is not there or sees no known view."""
+    """The sync expert that params.score names: see stages.judge.read_expert. UserError where it is not there or sees no known
+    view."""
     from stages.judge import read_expert
 
     named = params.score.expert
@@ -101,15 +117,16 @@ class Mapper:
         shown, first = (payload["video"], 0) if generated else real
 
         def whole(video: Any, start: int) -> Reel:
-            return Reel(lambda: media.read_frames(video, start=start, stop=start + n, threads=self._threads), n, row["generated_id"])
+            return Reel(lambda: media.read_frames(video, start=start, stop=start + n, threads=self._threads), n,
+                        row["generated_id"])
 
-        take = Take(frames=whole(shown, first), n_frames=n, samples=media.decode_flac(payload["audio"])[:n * SAMPLES_PER_FRAME], face=track,
-                    finder=at["finder"], sync_frames=seen_frames(self._judge, shown, first, n, self._threads),
+        take = Take(frames=whole(shown, first), n_frames=n, samples=media.decode_flac(payload["audio"])[:n * SAMPLES_PER_FRAME],
+                    face=track, finder=at["finder"], sync_frames=seen_frames(self._judge, shown, first, n, self._threads),
                     source=whole(*real) if generated and same_words else None,
                     # A real clip that says something else is no reference: only the same words may be compared.
                     no_source="is_the_reference" if not generated else "other_words",
-                    points=None if generated else known_points(track, n), sounds=payload["phonemes"], first_frame=at["start_frame"],
-                    ask_lags=row["system"] == "real")
+                    points=None if generated else known_points(track, n), sounds=payload["phonemes"],
+                    first_frame=at["start_frame"], ask_lags=row["system"] == "real")
         take.truth, take.no_truth = _truth(payload["gap"], at["start_frame"], n, same_words)
         scored = carry(row, "scores") | self._judge(take)
         return {"scores": [scored], "embeddings": [remains(scored, take, lips=payload["sampled"])]}

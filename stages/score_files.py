@@ -1,7 +1,7 @@
 """Scores any videos, with or without the pipeline: the work behind `babelface score`. No stage: it reads files and gives rows.
 
-A video with a reference is judged on the reference's face track, so that both are cut alike; one without on its own. Every video gives
-at least one row: what cannot be scored is null, with the reason.
+A video with a reference is judged on the reference's face track, so that both are cut alike; one without on its own. Every video
+gives at least one row: what cannot be scored is null, with the reason.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """int16 mono 16 kHz samples from the first video frame on, or why there are none; no_sync: why the expert must not be asked."""
+    """int16 mono 16 kHz samples from the first video frame on, or why there are none; no_sync: why the expert must not be
+    asked."""
 
     samples: np.ndarray | None
     reason: str = ""
@@ -83,7 +84,8 @@ class Film:
 class Scorer:
     """Opens the models once and scores entries one by one."""
 
-    def __init__(self, protocol: str = "syncnet-v2-direct", expert: Path | None = None, params: Params | None = None, fetch: bool = True):
+    def __init__(self, protocol: str = "syncnet-v2-direct", expert: Path | None = None, params: Params | None = None,
+                 fetch: bool = True):
         from core.choose import FINDERS, MESHES, choose
         from core.weights import WeightsMissing, find
         from stages.judge import Judge, networks, read_expert
@@ -98,7 +100,8 @@ class Scorer:
             try:
                 expert = find("syncnet_v2", fetch=fetch).path
             except WeightsMissing as error:
-                self.notes.append(f"no sync expert, so LSE is null (no_expert): {str(error).partition(' (')[0]} was not found; name a file with --expert")
+                self.notes.append(f"no sync expert, so LSE is null (no_expert): {str(error).partition(' (')[0]} was not found; "
+                                  "name a file with --expert")
         known = None if expert is None else read_expert(expert)
         self._finder = self._mesh_file = None
         self.finder_name: str | None = None
@@ -107,7 +110,8 @@ class Scorer:
             kind, file = choose(settings.finder, FINDERS)
             mesh, mesh_file = choose(settings.landmarker, MESHES)
         except WeightsMissing as error:
-            self.notes.append(f"no face finder or mesh, so faces are not looked for (no_finder): {str(error).partition(' (')[0]} was not found")
+            self.notes.append(f"no face finder or mesh, so faces are not looked for (no_finder): {str(error).partition(' (')[0]} "
+                              "was not found")
         else:
             from models.experts.finder import open_finder
 
@@ -124,8 +128,8 @@ class Scorer:
         self.film, self.sound = lru_cache(maxsize=64)(self._film), lru_cache(maxsize=64)(self._sound)
 
     def rows(self, entry: Entry, sets: bool = False) -> list[dict[str, Any]]:
-        """The score rows of one video: one per face, one without where none is found or the file cannot be read. sets: also keep what
-        figures of sets need, for `set_rows`."""
+        """The score rows of one video: one per face, one without where none is found or the file cannot be read. sets: also keep
+        what figures of sets need, for `set_rows`."""
         out = []
         try:
             for k, (take, start) in enumerate(self.takes(entry)):
@@ -154,8 +158,8 @@ class Scorer:
                 for row in set_rows(key, [of[r["generated_id"]] for r in rows], self.set_networks, expert, self.recall)]
 
     def takes(self, entry: Entry) -> Iterator[tuple[Any, int]]:
-        """(Take, its first frame in the video) of every face of one video; one without a face where none is found. Reject where the
-        file cannot be read."""
+        """(Take, its first frame in the video) of every face of one video; one without a face where none is found. Reject where
+        the file cannot be read."""
         shown = self.film(entry.generated)
         base = self.film(entry.reference) if entry.reference else shown
         sound = self.sound(entry.audio) if entry.audio else shown.sound
@@ -185,8 +189,8 @@ class Scorer:
         def reel(path: Path) -> Reel:
             return Reel(lambda: media.read_frames(path, start=start, stop=start + n), n)
 
-        return Take(frames=reel(shown.path), n_frames=n, samples=samples, no_sound=sound.reason, face=track, finder=self.finder_name,
-                    no_track=base.no_track, sync_frames=seen_frames(self.judge, shown.path, start, n),
+        return Take(frames=reel(shown.path), n_frames=n, samples=samples, no_sound=sound.reason, face=track,
+                    finder=self.finder_name, no_track=base.no_track, sync_frames=seen_frames(self.judge, shown.path, start, n),
                     no_sync=shown.no_sync or sound.no_sync or (face.no_sync if face else None),
                     source=None if no_source else reel(base.path), no_source=no_source,
                     points=known_points(track, n) if own and track is not None else None, ask_lags=entry.system == REAL)
@@ -199,14 +203,16 @@ class Scorer:
         row: dict[str, Any] = dict.fromkeys(columns("scores")) | {
             "generated_id": f"{entry.system}/{entry.name}-t{k}{tail}" + (f"#{entry.sample}" if entry.sample else ""),
             "track_id": f"{clip}-t{k}", "clip_id": clip, "corpus": CORPUS, "language": entry.language, "speaker": entry.speaker,
-            "cluster": cluster_of(entry.speaker, clip), "kind": REAL if entry.system == REAL else "generated", "system": entry.system,
+            "cluster": cluster_of(entry.speaker, clip), "kind": REAL if entry.system == REAL else "generated",
+            "system": entry.system,
             "training": None, "training_languages": list(entry.training_languages), "condition": entry.condition,
-            "audio_clip_id": entry.audio_name or clip, "audio_language": entry.audio_language or entry.language, "n_frames": take.n_frames if take else 0,
-            "sample": entry.sample, "path": entry.generated.as_posix()}
+            "audio_clip_id": entry.audio_name or clip, "audio_language": entry.audio_language or entry.language,
+            "n_frames": take.n_frames if take else 0, "sample": entry.sample, "path": entry.generated.as_posix()}
         if take is not None:
             return row | self.judge(take)
         expert = self.judge.config["expert"] or {}
-        return row | {"protocol": self.judge.describe(self.finder_name), "expert": expert.get("name"), "expert_sha256": expert.get("sha256"),
+        return row | {"protocol": self.judge.describe(self.finder_name), "expert": expert.get("name"),
+                      "expert_sha256": expert.get("sha256"),
                       "finder": self.finder_name, "null_reasons": [{"metric": m, "reason": reason} for m in sorted(METRICS)]}
 
     def _film(self, path: Path) -> Film:
@@ -238,13 +244,13 @@ class Scorer:
         return Sound(samples, no_sync="gap_in_sound" if hole_s > LONGEST_GAP_S else None)
 
     def _faces(self, path: Path) -> tuple[list[Seen], str]:
-        """(the faces that are seen long enough to be judged, from left to right, the best one where none is; why there are none). Where
-        the expert sees whole frames, the largest face alone, through the whole video."""
+        """(the faces that are seen long enough to be judged, from left to right, the best one where none is; why there are none).
+        Where the expert sees whole frames, the largest face alone, through the whole video."""
         from core import media
         from stages.track import START_SCORE, follow
 
-        found, n = follow(media.read_frames(path), self._finder, self.judge.mesh, every=self._settings.every, iou_least=self._settings.iou,
-                          start_score=START_SCORE[self._kind])
+        found, n = follow(media.read_frames(path), self._finder, self.judge.mesh, every=self._settings.every,
+                          iou_least=self._settings.iou, start_score=START_SCORE[self._kind])
         smooth, least = self._settings.smooth_frames, self.judge.config["min_windows"] + SYNCNET_FRAMES
         if self.judge.protocol.picture == "whole frame":
             found.sort(key=lambda f: (-f.side(), min(f.boxes)))
@@ -257,21 +263,24 @@ class Scorer:
             covered = face.covered()
             first, last = covered[0], covered[-1] + 1
             whole = face.track(n, smooth)
-            why = "gap_in_track" if len(covered) < last - first else "face_too_small" if face.side() < self._settings.min_face_px else None
-            out.append(Seen(replace(whole, boxes=whole.boxes[first:last], landmarks=whole.landmarks[first:last], meshed=whole.meshed[first:last]),
+            small = face.side() < self._settings.min_face_px
+            why = "gap_in_track" if len(covered) < last - first else "face_too_small" if small else None
+            out.append(Seen(replace(whole, boxes=whole.boxes[first:last], landmarks=whole.landmarks[first:last],
+                                    meshed=whole.meshed[first:last]),
                             first, why))
         return out, "no_face"
 
 
 def view_of(expert: dict[str, Any] | None, params: Params | None) -> dict[str, Any]:
-    """The view that an expert looks at: of params.yaml where that defines it, else SyncNet's own. UserError for another without."""
+    """The view that an expert looks at: of params.yaml where that defines it, else SyncNet's own. UserError for another
+    without."""
     name = expert["view"] if expert else "syncnet"
     if params is not None and name in params.crop.views:
         return params.crop.views[name].model_dump()
     if name == "syncnet":
         return {"kind": "syncnet", "size": 224}
-    raise UserError(f"{expert['path']}: this expert looks at the view {name!r}, which only a params.yaml defines (crop.views); run from "
-                    "the project's root, or name SyncNet's weights")
+    raise UserError(f"{expert['path']}: this expert looks at the view {name!r}, which only a params.yaml defines (crop.views); "
+                    "run from the project's root, or name SyncNet's weights")
 
 
 def _scaled(track: Any, size: tuple[int, int], base: tuple[int, int]) -> Any:
@@ -282,11 +291,13 @@ def _scaled(track: Any, size: tuple[int, int], base: tuple[int, int]) -> Any:
 
 
 def with_controls(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries, the real video that they refer to, and each real video beside the sound of another of its language, of the same speaker
-    where there is one: without these no gap can be had, and nobody knows where the expert may judge. Nothing is listed twice."""
+    """The entries, the real video that they refer to, and each real video beside the sound of another of its language, of the
+    same speaker where there is one: without these no gap can be had, and nobody knows where the expert may judge. Nothing is
+    listed twice."""
     entries = list(entries)
     given = {e.generated for e in entries if e.system == REAL and e.condition == "self"}
-    real: dict[Path, Entry] = {e.generated: e for e in entries if e.generated in given and e.system == REAL and e.condition == "self"}
+    real: dict[Path, Entry] = {e.generated: e for e in entries if e.generated in given and e.system == REAL
+                               and e.condition == "self"}
     for e in entries:
         if e.reference is not None and e.reference not in real:
             real[e.reference] = Entry(e.reference_name, e.reference, language=e.language, speaker=e.speaker, system=REAL)

@@ -14,9 +14,10 @@ from core.stage import UserError
 from core.timing import SAMPLES_PER_FRAME
 
 
-def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: float, sets: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """The report's document (report.document) of score rows and figures of sets alone: without planted languages, training and splits.
-    UserError for rows of more than one protocol."""
+def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: float,
+                    sets: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The report's document (report.document) of score rows and figures of sets alone: without planted languages, training and
+    splits. UserError for rows of more than one protocol."""
     from metrics.robustness import MixedProtocols
     from report import document as doc
     from report.funnel import funnel
@@ -45,7 +46,8 @@ def report_document(rows: Sequence[dict[str, Any]], settings: Report, margin: fl
 
 
 class FileShelf:
-    """The frames and sounds of a gallery whose videos are files: see stages.report.Shelf. made: generated_id -> (entry, first frame)."""
+    """The frames and sounds of a gallery whose videos are files: see stages.report.Shelf. made: generated_id -> (entry, first
+    frame)."""
 
     def __init__(self, made: dict[str, tuple[Any, int]]):
         self._made = made
@@ -72,8 +74,8 @@ class FileShelf:
 
 def write_report(rows: list[dict[str, Any]], made: dict[str, tuple[Any, int]], folder: Path, settings: Report | None = None,
                  margin: float = 0.0, sets: Sequence[dict[str, Any]] = ()) -> Path:
-    """Writes folder/index.html with all it needs, report.json, summary.json and scores.json beside it; the page's path. sets: rows of
-    figures of sets."""
+    """Writes folder/index.html with all it needs, report.json, summary.json and scores.json beside it; the page's path. sets:
+    rows of figures of sets."""
     from core.shards import write_bytes, write_json
     from report import document as doc
     from report.plain import plain

@@ -155,7 +155,8 @@ def set_rows(key: tuple[str, str, str, str], members: Sequence[Member], nets: Ne
     first = members[0].row
     base = {"set_id": f"{system}.{condition}.{corpus}.{language}", "corpus": corpus, "language": language, "system": system,
             "condition": condition, "training": first.get("training"),
-            "training_languages": list(first.get("training_languages") or ()), "k": None, "direction": None, "value": None, "chance": None, "reason": None}
+            "training_languages": list(first.get("training_languages") or ()), "k": None, "direction": None, "value": None,
+            "chance": None, "reason": None}
     rows = [*(_frechet(metric, members, nets) for metric in PICTURES), *_retrieval(members, expert, recall), _diversity(members)]
     return [base | row for row in rows]
 

@@ -1,8 +1,8 @@
 """Deals speakers into splits: test, validation and train for systems, and speakers of their own for the sync expert.
 
 INSTANCE is `all`. No speaker (or recording of an unknown speaker), no video and no two near-duplicates are in two splits; planted
-languages and generated video are only ever tested. A track that `filter` leaves out is in no split. A leakage check is printed and
-stored, and what clips share (table links).
+languages and generated video are only ever tested. A track that `filter` leaves out is in no split. A leakage check is printed
+and stored, and what clips share (table links).
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     write_json(following / "stats.json", {"stage": "split", "instance": "all", "items_in": n_tracks, "kept": len(dealt),
                                           "rejected": len(left_out), "tables": ["splits"], "rows": {"splits": len(dealt)},
                                           "by_language": by_language})
-    mark = seal("split", params.split.model_dump() | {"filter": params.filter.model_dump()} | {"trained": {n: e.languages for n, e in params.train.systems.items()}}, weights)
+    mark = seal("split", params.split.model_dump() | {"filter": params.filter.model_dump()}
+                | {"trained": {n: e.languages for n, e in params.train.systems.items()}}, weights)
     write_json(following / "fingerprint.json", {"seal": digest_of(mark), "of": mark})
     swap(following, out)
     print_check(check)
@@ -79,11 +80,14 @@ def sift(rows: list[dict[str, Any]], limits: Filter) -> tuple[list[dict[str, Any
 
     failed = {r["track_id"]: limits.failures(r) for r in rows}
     names = [*limits.thresholds(), *(f"without {mark}" for mark in limits.without)]
-    left_out = [{"item_id": r["track_id"], **{k: r[k] for k in ("corpus", "language", "speaker")}, "stage": "split", "reason": "filtered",
-                 "detail": "; ".join(f"{name}: {why}" for name, why in failed[r["track_id"]].items())} for r in rows if failed[r["track_id"]]]
+    left_out = [{"item_id": r["track_id"], **{k: r[k] for k in ("corpus", "language", "speaker")}, "stage": "split",
+                 "reason": "filtered",
+                 "detail": "; ".join(f"{name}: {why}" for name, why in failed[r["track_id"]].items())}
+                for r in rows if failed[r["track_id"]]]
     rates = keep_rates(((r["language"], failed[r["track_id"]]) for r in rows), names)
     together = keep_rates(((r["language"], ["any"] if failed[r["track_id"]] else []) for r in rows), ["any"])["any"]
-    return ([r for r in rows if not failed[r["track_id"]]], sorted(left_out, key=lambda r: r["item_id"]), as_json(rates, together, EXPERT_FILTERS))
+    return ([r for r in rows if not failed[r["track_id"]]], sorted(left_out, key=lambda r: r["item_id"]),
+            as_json(rates, together, EXPERT_FILTERS))
 
 
 def deal(rows: list[dict[str, Any]], planted: set[tuple[str, str]], params: Params,
@@ -113,13 +117,14 @@ def deal(rows: list[dict[str, Any]], planted: set[tuple[str, str]], params: Para
             split = "generated"
         elif row["mesh_share"] < params.track.min_mesh_share:
             split = "unmeshed"  # no aligned view of it exists
-        dealt.append(carry(row, "splits") | {"split": split, "fold": "planted" if (row["corpus"], row["language"]) in planted else "real"})
+        dealt.append(carry(row, "splits") | {"split": split,
+                                             "fold": "planted" if (row["corpus"], row["language"]) in planted else "real"})
     return dealt
 
 
 def _quota(n: int, shares: Split, trained: bool) -> list[str]:
-    """The splits of the n speakers of a language. Test comes first: a language with one speaker is only tested. Where no system trains
-    on the language, the expert sees all the others."""
+    """The splits of the n speakers of a language. Test comes first: a language with one speaker is only tested. Where no system
+    trains on the language, the expert sees all the others."""
     test = min(n, max(1, round(n * shares.test_share)))
     expert = min(n - test, round(n * shares.expert_share)) if trained else n - test
     held_out = min(max(expert - 1, 0), max(1, round(expert * shares.validation_share)))
@@ -152,7 +157,8 @@ def leakage(dealt: list[dict[str, Any]]) -> dict[str, Any]:
 def print_check(check: dict[str, Any]) -> None:
     """Prints who is where, and whether anybody is in two places."""
     for cell in check["cells"]:
-        print(f"  {cell['language']:>8} {cell['split']:<18} {cell['speakers']:>4} speakers {cell['tracks']:>6} tracks {cell['minutes']:>8} min")
+        print(f"  {cell['language']:>8} {cell['split']:<18} {cell['speakers']:>4} speakers {cell['tracks']:>6} tracks "
+              f"{cell['minutes']:>8} min")
     shared = check["shared"]
     if shared["links"]:
         print("shared: " + ", ".join(f"{kind} {n}" for kind, n in shared["links"].items())

@@ -230,7 +230,8 @@ def find_footage(params: Params, entry: Any, splits: tuple[str, str], view: str,
     heard = {name: {r["track_id"] for r in read_rows(out_folder("features", name), "features", ["track_id"])} for name in stored}
     found: dict[str, list[Footage]] = {s: [] for s in splits}
     of, rejects = {}, []
-    dealt = [row for n in instances.values() for row in read_shard(shard_path(out_folder("split", "all"), "splits", n)).to_pylist()]
+    dealt = [row for n in instances.values()
+             for row in read_shard(shard_path(out_folder("split", "all"), "splits", n)).to_pylist()]
     for row in sorted(dealt, key=lambda r: r["track_id"]):
         name = instances[row["corpus"], row["language"]]
         if row["split"] not in splits:

@@ -27,7 +27,8 @@ COMMANDS = ("stages/score_files.py", "stages/score_report.py")
 ONLY = {
     "av": lambda f: f.startswith("core/media"),
     "torchcodec": lambda f: f.startswith("core/media"),
-    "dvc": lambda f: f in ("flows/graph.py", "flows/folders.py", "flows/mend.py", "flows/quick_dvc.py", "flows/revisions.py", "flows/remote.py"),
+    "dvc": lambda f: f in ("flows/graph.py", "flows/folders.py", "flows/mend.py", "flows/quick_dvc.py", "flows/revisions.py",
+                           "flows/remote.py"),
     "dvc_objects": lambda f: f == "flows/remote.py",
     "prefect": lambda f: f in ("flows/build.py", "flows/nightly.py", "flows/serve.py", "flows/train.py"),
     "torch": lambda f: not f.startswith("flows/"),
@@ -74,7 +75,8 @@ def imports(path: Path, *, top_level: bool = False) -> list[tuple[str, int]]:
 def arrows_up(room: str, found: list[tuple[str, int]]) -> list[str]:
     """Imports of our own rooms that `room` must not make."""
     up = [(module, line) for module, line in found if module.split(".")[0] in ROOMS and module.split(".")[0] not in BELOW[room]]
-    return [f"line {line}: {module}" for module, line in up if room != "stages" or not f"{module}.".startswith(tuple(f"{s}." for s in SHARED))]
+    return [f"line {line}: {module}" for module, line in up if room != "stages"
+            or not f"{module}.".startswith(tuple(f"{s}." for s in SHARED))]
 
 
 @pytest.mark.parametrize("path", files(), ids=name_of)
@@ -97,7 +99,8 @@ def test_one_place_each(path):
 
 @pytest.mark.parametrize("path", [p for p in files() if name_of(p).split("/")[0] in ("stages", "flows")], ids=name_of)
 def test_heavy_packages_are_imported_inside_functions(path):
-    if name_of(path) in ("flows/build.py", "flows/nightly.py", "flows/train.py"):  # the flows: imported when there is something to do
+    # the flows: imported when there is something to do
+    if name_of(path) in ("flows/build.py", "flows/nightly.py", "flows/train.py"):
         return
     heavy = [f"line {line}: {m}" for m, line in imports(path, top_level=True) if m.split(".")[0] in LAZY]
     assert not heavy, f"{name_of(path)} makes everybody who imports it wait"

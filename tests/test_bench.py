@@ -119,10 +119,12 @@ def score_rows(lead: float = 0.1, opening: float = 0.7, still: float = 0.02, spe
 
     def add(system: str, condition: str, k: int, lse_d: float, lse_c: float, follows: float | None) -> None:
         track = f"en-s{k:02d}"
-        rows.append({"generated_id": f"{track}.{system}.{condition}", "track_id": track, "clip_id": track, "corpus": "synthetic", "language": "en",
-                     "cluster": f"speaker:{track}", "system": system, "condition": condition, "audio_clip_id": track, "audio_language": "en",
-                     "training_languages": ["en"] if system == "s2v" else [], "lse_d": lse_d, "lse_c": lse_c, "truth_opening_correlation": follows,
-                     "null_reasons": []})
+        rows.append({"generated_id": f"{track}.{system}.{condition}", "track_id": track, "clip_id": track, "corpus": "synthetic",
+                     "language": "en",
+                     "cluster": f"speaker:{track}", "system": system, "condition": condition, "audio_clip_id": track,
+                     "audio_language": "en",
+                     "training_languages": ["en"] if system == "s2v" else [], "lse_d": lse_d, "lse_c": lse_c,
+                     "truth_opening_correlation": follows, "null_reasons": []})
 
     for k in range(speakers):
         d = 1.2 + 0.02 * float(rng.standard_normal())
@@ -147,7 +149,8 @@ def test_a_system_that_leads_passes_with_its_numbers():
     assert entry["p_holm"] == pytest.approx(2 / 2**12)
 
 
-@pytest.mark.parametrize(("changes", "why"), [({"lead": -0.1}, "no lead"), ({"lead": 0.0005}, "lead"), ({"speakers": 11}, "11 speakers"),
+@pytest.mark.parametrize(("changes", "why"), [({"lead": -0.1}, "no lead"), ({"lead": 0.0005}, "lead"),
+                                              ({"speakers": 11}, "11 speakers"),
                                               ({"opening": 0.4}, "does not follow"), ({"still": -0.3}, "still picture")])
 def test_each_threshold_for_systems_can_be_missed(changes, why):
     result = judged(**changes)
@@ -168,7 +171,8 @@ def project(root):
 
 @pytest.mark.parametrize(("found", "passes"), [(["x-gap"], True), ([], False), (["x-gap", "x-twin"], False), (["x-twin"], False)])
 def test_planted_languages(project, found, passes):
-    tests = [{"language": tag, "p_holm": 0.01, "system": "real", "metric": "lse_c", "n_speakers": 9, "n_speakers_against": 6, "worse_by": 0.1}
+    tests = [{"language": tag, "p_holm": 0.01, "system": "real", "metric": "lse_c", "n_speakers": 9, "n_speakers_against": 6,
+              "worse_by": 0.1}
              for tag in ("x-gap", "x-twin")]
     document = {"alpha": 0.05, "twins": {"languages": ["x-gap", "x-twin"], "found": found, "comparisons": tests}}
     assert claims.judge_planted(document, project)["passes"] is passes
@@ -205,7 +209,8 @@ def test_a_workspace_too_small_for_the_claims_fails_them_and_says_why(built):
     assert entry["n_speakers"] < claims.MIN_SPEAKERS and entry["n_still"] == 1
     # Sixteen steps of training may leave no face that landmarks fit: as many as the score table has, no more and no fewer.
     rows = read_rows(built / "data/score/speech2vid-en", "scores", ["language", "condition", "truth_opening_correlation"])
-    assert entry["n_opening"] == sum(r["language"] == "en" and r["condition"] == "self" and r["truth_opening_correlation"] is not None
+    assert entry["n_opening"] == sum(r["language"] == "en" and r["condition"] == "self"
+                                     and r["truth_opening_correlation"] is not None
                                      for r in rows)
     assert f"{entry['n_speakers']} speakers, {claims.MIN_SPEAKERS} wanted" in claims.text(result)
     assert not result["planted"]["passes"]  # one speaker of Turkish is tested: nothing can be compared
@@ -232,7 +237,8 @@ def test_throughput_counts_frames_and_shares_all_time_out(built, project, tmp_pa
     assert all(row["parts"][p] > 0 for p in ("decode", "shots and voice", "finder", "mesh", "cut", "jpeg", "features"))
     assert 0 < row["share_of_decode_alone"] < 1
     assert "nobody.mkv" in throughput.text(result)
-    assert (scaling["n_files"], scaling["n_frames"], scaling["target"]) == (4, 2 * row["n_frames"], 0.85) and 0.2 < scaling["by_clock"] < 5
+    assert (scaling["n_files"], scaling["n_frames"], scaling["target"]) == (4, 2 * row["n_frames"], 0.85)
+    assert 0.2 < scaling["by_clock"] < 5
     assert "times as fast as one by the clock" in throughput.text(result)
 
 
@@ -293,7 +299,8 @@ def test_the_report_benchmark_counts_its_rows_and_can_fail(capsys):
     assert 900 <= found["rows"] <= 6000 and found["figures"] > 5000 and found["page_mb"] > 1
     assert found["total_cpu_s"] == pytest.approx(sum(found["cpu_s"].values()), abs=0.1)
     rows = report.fabricate(1000)
-    assert {r["system"] for r in rows} == {"real", "still", *report.SYSTEMS} and len({r["generated_id"] for r in rows}) == len(rows)
+    assert {r["system"] for r in rows} == {"real", "still", *report.SYSTEMS}
+    assert len({r["generated_id"] for r in rows}) == len(rows)
 
 
 def test_every_benchmark_is_listed(root):

@@ -21,7 +21,8 @@ def clip(tmp_path_factory):
 def test_both_ways_lead_to_the_same_numbers(clip):
     found = lse.measure(clip, 22, 1, 1, False, None)
     assert found["relative_difference"]["float32"] < 1e-3 and found["scores"]["port"][2] == found["scores"]["float32"][2]
-    assert set(found["seconds"]) == {"port", "float32"} and min(found["seconds"].values()) > 0 and found["peak"]["share_of_peak"] > 0.05
+    assert set(found["seconds"]) == {"port", "float32"}
+    assert min(found["seconds"].values()) > 0 and found["peak"]["share_of_peak"] > 0.05
     assert found["cpu"]
 
 

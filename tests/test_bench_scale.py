@@ -17,7 +17,8 @@ def test_one_more_item_costs_its_own_and_no_other(tmp_path):
     from core import shards
 
     found = nothing_to_do.stage(300, 50)
-    assert found["shard_s"] == pytest.approx(300 / 4 * 0.1) and found["share"] == pytest.approx(found["one_more_s"] / found["shard_s"])
+    assert found["shard_s"] == pytest.approx(300 / 4 * 0.1)
+    assert found["share"] == pytest.approx(found["one_more_s"] / found["shard_s"])
     names = [f"c{k}" for k in range(40)]
     nothing_to_do.made_up(tmp_path / "out", names, "s", {}, 10)
     assert sorted(r["track_id"] for r in shards.read_rows(tmp_path / "out", "features")) == sorted(names)

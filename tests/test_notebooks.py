@@ -20,7 +20,8 @@ QUESTIONS = {
     "run": '{"cells": len(cells), "findings": len(told), "systems": systems, "worst": measured["opening_correlation"].tolist(), '
            '"own": len(own), "models": sorted(set(losses["model"]))}',
     "compare": '{"pairs": pairs, "n_pairs": n_pairs, "table": len(table), "metrics": sorted(set(table["metric"])), '
-               '"worse": moved["worse_by"].tolist(), "speakers": table["speakers"].tolist(), "reasons": sorted(set(table["no interval"]))}',
+               '"worse": moved["worse_by"].tolist(), "speakers": table["speakers"].tolist(), "reasons": sorted(set(table["no '
+               'interval"]))}',
 }
 
 
@@ -41,7 +42,8 @@ def run(name: str, workspace: Path, **environment: str) -> tuple[nbformat.Notebo
 
 def stats(workspace: Path, stage: str) -> dict[str, dict[str, Any]]:
     """stats.json of every instance of a stage, by instance."""
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted((workspace / "data" / stage).glob("*/stats.json"))}
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted((workspace / "data" / stage).glob("*/stats.json"))}
 
 
 def shown(book: nbformat.NotebookNode) -> set[str]:
@@ -56,7 +58,8 @@ def test_no_outputs_are_committed() -> None:
         nbformat.validate(book)
         for cell in book.cells:
             if cell.cell_type == "code":
-                assert not cell.outputs and cell.execution_count is None, f"{path.name}, cell {cell.id}: clear the outputs before committing"
+                assert not cell.outputs
+                assert cell.execution_count is None, f"{path.name}, cell {cell.id}: clear the outputs before committing"
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ def killed_and_finished(tmp_path_factory, prefect_home) -> tuple[Path, str]:
     folder = create_workspace(tmp_path_factory.mktemp("killed") / "workspace", tiny_overrides())
 
     def start() -> subprocess.Popen:
-        return subprocess.Popen(command("evaluate", "--jobs", "2"), cwd=folder, env=environment(prefect_home), stdin=subprocess.DEVNULL,
+        return subprocess.Popen(command("evaluate", "--jobs", "2"), cwd=folder, env=environment(prefect_home),
+                                stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     # 1. The flow is killed while recordings are rendered.
@@ -103,7 +104,8 @@ def test_the_flow_killed_twice_gives_the_bytes_of_plain_dvc_repro(built, killed_
 def test_a_second_run_has_nothing_to_do_and_does_not_import_prefect(killed_and_finished, prefect_home):
     folder, _ = killed_and_finished
     before = tree(folder)
-    again = subprocess.run([command()[0], "-X", "importtime", *command("evaluate")[1:]], cwd=folder, env=environment(prefect_home), text=True,
+    again = subprocess.run([command()[0], "-X", "importtime", *command("evaluate")[1:]], cwd=folder,
+                           env=environment(prefect_home), text=True,
                            capture_output=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
     assert again.returncode == 0 and "nothing changed" in again.stdout
     assert "| prefect" not in again.stderr and " torch\n" not in again.stderr

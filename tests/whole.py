@@ -56,5 +56,5 @@ def environment(prefect_home: Path | None = None, **more: str) -> dict[str, str]
 
 def run(folder: Path, *words: str, prefect_home: Path | None = None, timeout: float = 900) -> subprocess.CompletedProcess:
     """One finished `babelface` command in a workspace; its output is text."""
-    return subprocess.run(command(*words), cwd=folder, env=environment(prefect_home), text=True, capture_output=True, timeout=timeout,
-                          stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run(command(*words), cwd=folder, env=environment(prefect_home), text=True, capture_output=True,
+                          timeout=timeout, stdin=subprocess.DEVNULL, check=False)

@@ -78,5 +78,5 @@ def split(items: Iterable[Item], entries: list[Entry], corpus: str) -> tuple[lis
         if hit is None:
             kept.append(item)
         else:
-            out.append(Rejected(item.id, "forgotten", f"{FILE} names its {hit}", item.language))
+            out.append(Rejected(item.id, "forgotten", f"{FILE} names its {hit}", item.language, item.length_s))
     return kept, out

@@ -21,13 +21,15 @@ COMMON = {"media": "folder of files fetched already, called after the item or it
 
 def collect(card: Card, config: Mapping, rows: Iterable[Row], build: Callable[[Any], dict[str, Any]], *,
             name: Callable[[Any], str], language: Callable[[Any], str | None] | None = None,
-            is_file: Callable[[Any], bool] | None = None) -> Iterator[Entry]:
+            is_file: Callable[[Any], bool] | None = None,
+            stretch: Callable[[Any], Mapping[str, Any]] | None = None) -> Iterator[Entry]:
     """An Item or a Rejected for every row, in the rows' order.
 
     build(raw) gives the Item's fields but id, corpus and language (source, speaker, kind, extra, video, start_s, end_s, box) or
     raises Reject. name(raw) identifies the entry: a second one of the same name is rejected as a duplicate; is_file(raw): that
     name is a file's. language(raw) is a tag, "" where the entry does not say, None where the index says it of no entry; then, and
-    without the function, the option `language` holds, or the card's only language.
+    without the function, the option `language` holds, or the card's only language. stretch(raw): start_s and end_s, or
+    duration_s, of an entry that is rejected: how much footage was lost; without it build is asked.
     """
     options = config.get("options") or {}
     spoken = options.get("language") or (card.languages[0] if len(card.languages) == 1 else "")
@@ -55,8 +57,19 @@ def collect(card: Card, config: Mapping, rows: Iterable[Row], build: Callable[[A
             entry: Entry = Item(key, card.name, tag, **({"speaker": None} | fields))
         except Reject as reject:
             key = item_id(given, taken, is_file=bool(is_file and isinstance(raw, dict) and is_file(raw)))
-            entry = Rejected(key, reject.reason, f"{file} {at}".strip() + f": {reject.detail}", tag)
+            length_s = _length(stretch or build, raw)
+            entry = Rejected(key, reject.reason, f"{file} {at}".strip() + f": {reject.detail}", tag, length_s)
         yield entry
+
+
+def _length(stretch: Callable[[Any], Mapping[str, Any]], raw: Any) -> float | None:
+    """How long a rejected row says it is; None where it does not, or cannot be read."""
+    try:
+        fields = {} if isinstance(raw, Reject) else stretch(raw)
+    except Reject:
+        return None
+    start_s, end_s = fields.get("start_s"), fields.get("end_s")
+    return fields.get("duration_s") if start_s is None or end_s is None else end_s - start_s
 
 
 def local(copies: files.LocalCopies, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

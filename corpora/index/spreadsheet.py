@@ -11,9 +11,8 @@ from corpora.index import values
 from corpora.index.files import safe_path
 
 COLUMNS = ("id", "file", "url", "video", "start_s", "end_s", "x0", "y0", "x1", "y1", "box_unit", "box_frame_height", "language",
-           "speaker",
-           "kind", "sha256", "fetch")
-_OURS = frozenset(COLUMNS)
+           "speaker", "kind", "sha256", "fetch", "duration_s")
+_OURS = frozenset(COLUMNS) - {"duration_s"}  # a fact of the recording too
 
 
 def name_of(raw: Mapping[str, str]) -> str:
@@ -36,16 +35,14 @@ def builder(root: Path | None) -> Callable[[Mapping[str, str]], dict[str, Any]]:
     root = root and root.resolve()
 
     def build(raw: Mapping[str, str]) -> dict[str, Any]:
-        get, start_s, end_s = raw.get, None, None
-        if get("start_s") or get("end_s"):
-            start_s, end_s = values.span(get("start_s"), get("end_s"))
+        get, times = raw.get, stretch(raw)
+        start_s, end_s = times["start_s"], times["end_s"]
         source = _source(raw, root, start_s, end_s)
         kind = get("kind") or "real"
         if kind not in values.KINDS:
             raise Reject("bad_row", f"kind {kind!r}: expected one of {', '.join(values.KINDS)}")
         fields: dict[str, Any] = {
-            "source": source, "speaker": get("speaker") or None, "kind": kind, "start_s": start_s, "end_s": end_s,
-            "video": get("video") or _video(source),
+            "source": source, "speaker": get("speaker") or None, "kind": kind, **times, "video": get("video") or _video(source),
             "extra": {key: raw[key] for key in sorted(raw.keys() - _OURS)}}
         if get("x0") or get("y0") or get("x1") or get("y1"):
             high = get("box_frame_height")
@@ -54,6 +51,23 @@ def builder(root: Path | None) -> Callable[[Mapping[str, str]], dict[str, Any]]:
         return fields
 
     return build
+
+
+def stretch(raw: Mapping[str, str]) -> dict[str, float | None]:
+    """start_s and end_s of a row, and duration_s; Reject(bad_time) for a stretch that is none."""
+    start_s = end_s = None
+    if raw.get("start_s") or raw.get("end_s"):
+        start_s, end_s = values.span(raw.get("start_s"), raw.get("end_s"))
+    return {"start_s": start_s, "end_s": end_s, "duration_s": _seconds(raw.get("duration_s"))}
+
+
+def _seconds(said: str | None) -> float | None:
+    """A length above 0; None for anything else: nothing hangs on it but a count."""
+    try:
+        found = values.number(said, "duration_s")
+    except Reject:
+        return None
+    return found if found > 0 else None
 
 
 def _video(source: Source) -> str | None:

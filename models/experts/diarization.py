@@ -109,9 +109,9 @@ def pipeline_folder(named_: str) -> Path:
 
     path = Path(named_).expanduser()
     if path.name == "config.yaml" and path.is_file():
-        return path.parent
+        return weights.use_folder(path.parent)
     if (path / "config.yaml").is_file():
-        return path
+        return weights.use_folder(path)
     if not path.is_absolute() and len(path.parts) == 2 and not path.exists() and not path.parent.is_dir():
         return weights.hub_folder(named_)
     raise ValueError(f"{named_}: no pyannote pipeline; name `clusters`, a folder with its config.yaml, or a hub name like "

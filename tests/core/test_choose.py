@@ -63,7 +63,9 @@ def test_tracks_made_with_what_is_no_longer_the_best_are_named(world, tmp_path):
     asked = world(here=("yunet", "blazeface", "mesh"))
     for name, finder, mesh in (("c-en", "blazeface", "facemesh"), ("c-ru", "yunet", "facemesh"), ("c-tr", "yunet", "mediapipe")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "fingerprint.json").write_text(json.dumps({"of": {"weights": {"finder": f"{finder}:1", "landmarker": f"{mesh}:2"}}}))
-    assert other_models(Track(), tmp_path) == {"c-en": "finder blazeface, now yunet", "c-tr": "landmarker mediapipe, now facemesh"}
+        marks = {"finder": f"{finder}:1", "landmarker": f"{mesh}:2"}
+        (tmp_path / name / "fingerprint.json").write_text(json.dumps({"of": {"weights": marks}}))
+    assert other_models(Track(), tmp_path) == {"c-en": "finder blazeface, now yunet",
+                                               "c-tr": "landmarker mediapipe, now facemesh"}
     assert other_models(Track(finder="blazeface", landmarker="mediapipe"), tmp_path) == {}, "what is named is DVC's to see"
     assert not any(fetch for _, fetch in asked) and other_models(Track(), tmp_path / "nothing") == {}

@@ -28,19 +28,24 @@ def names(found):
 
 
 def test_follows_imports_of_every_form(repo):
-    root = repo(stages__a="import json, core.one\nfrom core import two\nfrom core.three import thing\ndef f():\n    from core import four\n",
-                core__one="", core__two="import core.five\n", core__three="thing = 1\n", core__four="", core__five="", core__unused="")
-    assert names(closure("stages.a", root)) == ["core/five.py", "core/four.py", "core/one.py", "core/three.py", "core/two.py", "stages/a.py"]
+    root = repo(stages__a="import json, core.one\nfrom core import two\nfrom core.three import thing\ndef f():\n    from core "
+                "import four\n",
+                core__one="", core__two="import core.five\n", core__three="thing = 1\n", core__four="", core__five="",
+                core__unused="")
+    assert names(closure("stages.a", root)) == ["core/five.py", "core/four.py", "core/one.py", "core/three.py", "core/two.py",
+                                                "stages/a.py"]
 
 
 def test_counts_the_init_files_on_the_way_and_what_they_import(repo):
     root = repo(stages__a="import models.systems.base\n", models__systems__base="", core__hidden="")
     (root / "models" / "__init__.py").write_text("import core.hidden\n")
-    assert set(closure("stages.a", root)) >= {"models/__init__.py", "models/systems/__init__.py", "core/hidden.py", "core/__init__.py"}
+    assert set(closure("stages.a", root)) >= {"models/__init__.py", "models/systems/__init__.py", "core/hidden.py",
+                                              "core/__init__.py"}
 
 
 def test_follows_relative_imports_and_circles(repo):
-    root = repo(models__systems__base="from . import other\nfrom ..top import x\n", models__systems__other="from models.systems import base\n",
+    root = repo(models__systems__base="from . import other\nfrom ..top import x\n", models__systems__other="from models.systems "
+                "import base\n",
                 models__top="x = 1\n")
     assert names(closure("models.systems.base", root)) == ["models/systems/base.py", "models/systems/other.py", "models/top.py"]
 
@@ -51,7 +56,8 @@ def test_a_string_that_spells_a_module_counts(repo):
 
 
 def test_names_made_at_run_time(repo):
-    root = repo(stages__a='from importlib import import_module\ndef f(n):\n    return import_module(f"corpora.{n}")\n', corpora__x="")
+    root = repo(stages__a='from importlib import import_module\ndef f(n):\n    return import_module(f"corpora.{n}")\n',
+                corpora__x="")
     assert names(closure("stages.a", root)) == ["stages/a.py"], "an adapter is named by whoever chooses it"
     root = repo(stages__c='import importlib\ndef f(n):\n    return importlib.import_module(f"core.{n}")\n', core__x="")
     with pytest.raises(ValueError, match=r"stages/c.py: line 3 imports core\.<name>"):
@@ -96,6 +102,7 @@ def test_nothing_that_python_imports_is_missing(root, stage):
     """Against Python itself: what importing the stage loads from this repository must be in the closure."""
     code = (f"import sys, pathlib; import stages.{stage}; here = pathlib.Path.cwd()\n"
             "for m in list(sys.modules.values()):\n    f = getattr(m, '__file__', None)\n"
-            "    if f and pathlib.Path(f).is_relative_to(here) and '.venv' not in f: print(pathlib.Path(f).relative_to(here).as_posix())")
+            "    if f and pathlib.Path(f).is_relative_to(here) and '.venv' not in f: "
+            "print(pathlib.Path(f).relative_to(here).as_posix())")
     loaded = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout.split()
     assert loaded and set(loaded) <= set(closure(f"stages.{stage}", root))

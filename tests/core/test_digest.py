@@ -15,7 +15,8 @@ def test_equal_content_has_equal_digests():
     assert digest_of("ü") == hashlib.sha256('"ü"'.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("a, b", [(1, "1"), ([1, 2], [2, 1]), ({"a": 1}, {"a": 2}), (None, ""), ({"a": b"x"}, {"a": b"y"}), (1, 1.5)])
+@pytest.mark.parametrize("a, b", [(1, "1"), ([1, 2], [2, 1]), ({"a": 1}, {"a": 2}), (None, ""),
+                                  ({"a": b"x"}, {"a": b"y"}), (1, 1.5)])
 def test_other_content_has_another_digest(a, b):
     assert digest_of(a) != digest_of(b)
 

@@ -8,11 +8,13 @@ import pytest
 from core.errors import NoRoom, UserError, is_full, no_room
 
 
-@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "your quota is used up"), (errno.EFBIG, "ulimit -f")])
+@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "your quota is used up"),
+                                           (errno.EFBIG, "ulimit -f")])
 def test_every_kind_of_no_room_is_told_with_its_folder(tmp_path, number, words):
     error = no_room(OSError(number, os.strerror(number), str(tmp_path / "a" / "b.bin")))
     assert isinstance(error, NoRoom) and isinstance(error, UserError)
-    assert f"no room left in {tmp_path}:" in str(error) and words in str(error) and "are free there" in str(error) and "b.bin" not in str(error)
+    assert f"no room left in {tmp_path}:" in str(error) and words in str(error)
+    assert "are free there" in str(error) and "b.bin" not in str(error)
 
 
 def test_the_cause_counts_and_nothing_else_does():

@@ -29,11 +29,13 @@ def run(work, *, workers=1, seal=1, timeout_s=60, mapper="Loud", **more):
 
 
 def items(n, **special):
-    return [Work(f"c{i:02d}", "d", {"id": f"c{i:02d}", **special.get(f"c{i:02d}", {})}, {"language": "en", "speaker": "s"}) for i in range(n)]
+    return [Work(f"c{i:02d}", "d", {"id": f"c{i:02d}", **special.get(f"c{i:02d}", {})}, {"language": "en", "speaker": "s"})
+            for i in range(n)]
 
 
 def tree(folder="data/features/toy-en"):
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
 def calls():
@@ -58,7 +60,8 @@ def test_rows_come_back_in_shard_order_with_their_rejects():
     run(items(7, c02={"reject": "too_short"}))
     rows = shards.read_rows(Path("data/features/toy-en"), "features")
     assert sorted(r["clip_id"] for r in rows) == sorted(2 * [f"c{i:02d}" for i in range(7) if i != 2])
-    assert [(r["item_id"], r["reason"], r["detail"], r["speaker"]) for r in shards.read_rows(Path("data/features/toy-en"), "rejects")] == [
+    assert [(r["item_id"], r["reason"], r["detail"], r["speaker"])
+            for r in shards.read_rows(Path("data/features/toy-en"), "rejects")] == [
         ("c02", "too_short", "asked for", "s")]
 
 

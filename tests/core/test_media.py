@@ -173,7 +173,8 @@ def test_small_frames_are_the_frames_averaged_over_areas(pixels):
         stream = out.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 300, 120, {"rgb24": "bgr0"}.get(pixels, pixels)
         for k in range(4):
-            rgb = np.stack([128 + 90 * np.sin((x + 9 * k) / 15), 128 + 90 * np.cos(y / 11), (x + y + k) % 200], -1).astype(np.uint8)
+            rgb = np.stack([128 + 90 * np.sin((x + 9 * k) / 15), 128 + 90 * np.cos(y / 11), (x + y + k) % 200],
+                           -1).astype(np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=stream.pix_fmt)))
         out.mux(stream.encode(None))
     whole = list(media.read_frames(buffer))

@@ -30,7 +30,8 @@ def test_whole_files_are_read(tmp_path):
     seeds = fuzz.media_seeds(tmp_path)
     assert {path.suffix for path in seeds} >= {".mp4", ".mkv", ".mov", ".webm", ".avi", ".mpg", ".wav", ".flac"}
     said = {path.name: fuzz.read_media(path) for path in seeds}
-    assert said == {name: "reject" if name.endswith((".wav", ".flac")) else "frames" for name in said}, "sound alone has no frames"
+    assert said == {name: "reject" if name.endswith((".wav", ".flac")) else "frames"
+                    for name in said}, "sound alone has no frames"
 
 
 def test_damage_is_the_same_for_the_same_seed():

@@ -29,7 +29,8 @@ def test_every_frame_is_there_in_its_place(clip):
 
 def test_quality_is_constant_or_follows_the_rate(tmp_path):
     rng = np.random.default_rng(0)
-    busy = [np.clip(numbered(k)[:, :, :] + rng.normal(0, 40, (64, 160, 3)), 0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1) for k in range(30)]
+    busy = [np.clip(numbered(k)[:, :, :] + rng.normal(0, 40, (64, 160, 3)), 0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+            for k in range(30)]
     media.write_video(tmp_path / "busy.mp4", busy, crf=10)
     frames = np.stack(list(media.read_frames(tmp_path / "busy.mp4"))).astype(float)
 
@@ -51,6 +52,7 @@ def test_what_is_no_video_is_refused(tmp_path):
 def test_how_much_sound_had_to_be_filled_in(clip, tmp_path):
     samples, hole_s = media.read_sound(clip)
     assert hole_s < 0.03 and np.array_equal(samples, media.read_audio(clip))
-    mux(tmp_path / "late.mp4", times_s=[i / 25 for i in range(40)], tracks=[{"codec": "aac", "rate": 16000, "samples": click_track([0.2], 0.8),
+    mux(tmp_path / "late.mp4", times_s=[i / 25 for i in range(40)],
+        tracks=[{"codec": "aac", "rate": 16000, "samples": click_track([0.2], 0.8),
                                                                            "start_s": 0.6}])
     assert media.read_sound(tmp_path / "late.mp4")[1] == pytest.approx(0.6, abs=0.07)

@@ -31,8 +31,10 @@ def test_all_errors_at_once_with_path_and_suggestion(raw):
         check_params(raw, "params.yaml")
     text = str(caught.value)
     assert "params.yaml: 4 errors" in text
-    for line in ("track.evry: unknown name; did you mean 'every'?", "corpora.synthetic.spekers: unknown name; did you mean 'speakers'?",
-                 "corpora.synthetic.hard.blurr: unknown name; did you mean 'blur'?", "segment.min_s: Input should be a valid number"):
+    for line in ("track.evry: unknown name; did you mean 'every'?", "corpora.synthetic.spekers: unknown name; did you mean "
+                 "'speakers'?",
+                 "corpora.synthetic.hard.blurr: unknown name; did you mean 'blur'?",
+                 "segment.min_s: Input should be a valid number"):
         assert line in text
 
 

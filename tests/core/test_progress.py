@@ -26,7 +26,8 @@ def test_every_reject_is_in_the_log(tmp_path):
 
 def test_the_last_line_sums_up(capsys):
     progress = Progress("track toy-en", total=1200)
-    progress.close({"kept": 1100, "rejected": 100, "by_language": {"en": {"rejected": {"no_face": 60}}, "fi": {"rejected": {"no_face": 30, "timeout": 10}}}})
+    by_language = {"en": {"rejected": {"no_face": 60}}, "fi": {"rejected": {"no_face": 30, "timeout": 10}}}
+    progress.close({"kept": 1100, "rejected": 100, "by_language": by_language})
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("track toy-en: 1,200 clips in ") and line.endswith("1,100 kept, 100 rejected (no_face 90, timeout 10)")
 

@@ -30,7 +30,8 @@ def test_every_reason_given_in_the_code_is_listed():
     given = {}
     for path in [p for room in ("core", "corpora", "metrics", "models", "stages") for p in (ROOT / room).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Reject" and node.args and isinstance(node.args[0], ast.Constant):
+            if isinstance(node, ast.Call) and getattr(node.func, "id",
+                                                      "") == "Reject" and node.args and isinstance(node.args[0], ast.Constant):
                 given[node.args[0].value] = path.name
     assert len(given) > 10 and {r: where for r, where in given.items() if r not in REASONS} == {}
 
@@ -59,7 +60,8 @@ def test_the_cluster_is_the_speaker_or_the_recording():
     assert cluster_of("r1", "x") != cluster_of(None, "r1"), "a speaker named like a recording is not it"
 
 
-@pytest.mark.parametrize("name, good", [("en-s00-c00", True), ("a.b_c-1", True), ("../x", False), (".hidden", False), ("a/b", False), ("", False),
+@pytest.mark.parametrize("name, good", [("en-s00-c00", True), ("a.b_c-1", True), ("../x", False), (".hidden", False),
+                                        ("a/b", False), ("", False),
                                         ("ü", False), ("a" * 100, True), ("a" * 101, False), ("a\n", False)])
 def test_safe_ids(name, good):
     assert bool(SAFE_ID.fullmatch(name)) == good

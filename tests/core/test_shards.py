@@ -12,7 +12,8 @@ from core.records import schema
 
 
 def feature_rows(n, start=0):
-    return [{"track_id": f"t{k:02d}", "clip_id": f"c{k}", "language": "en", "n_frames": k, "mel": bytes([k]) * 5} for k in range(start, start + n)]
+    return [{"track_id": f"t{k:02d}", "clip_id": f"c{k}", "language": "en", "n_frames": k, "mel": bytes([k]) * 5}
+            for k in range(start, start + n)]
 
 
 def test_shards_fill_evenly_and_are_the_same_on_every_machine():
@@ -24,7 +25,8 @@ def test_shards_fill_evenly_and_are_the_same_on_every_machine():
 @pytest.mark.parametrize("table, name", [("features", "shard-000.parquet"), ("views", "shard-000.arrow")])
 def test_a_table_comes_back_and_its_bytes_repeat(table, name, tmp_path):
     rows = feature_rows(5) if table == "features" else [
-        {"track_id": f"t{k}", "view": "mouth", "n_frames": 2, "height": 4, "width": 4, "frames": [b"a" * k, b"b"], "transforms": b""} for k in range(3)]
+        {"track_id": f"t{k}", "view": "mouth", "n_frames": 2, "height": 4, "width": 4, "frames": [b"a" * k, b"b"],
+         "transforms": b""} for k in range(3)]
     paths = [shards.shard_path(tmp_path / str(k), table, 0) for k in range(2)]
     for path in paths:
         shards.write_table(path, rows, table)
@@ -102,15 +104,18 @@ def test_views_are_read_frame_by_frame(tmp_path):
     made = {}
     for shard, track in ((0, "b"), (0, "a"), (2, "c")):
         frames = [media.encode_jpeg(np.full((8, 12, 3), v, np.uint8), 95) for v in rng.integers(0, 256, 6)]
-        made[track] = (shard, {"track_id": track, "clip_id": track, "language": "en", "cluster": "x", "view": "mouth", "height": 8, "width": 12,
-                               "n_frames": 6, "transforms": shards.pack(rng.normal(size=(6, 2, 3)).astype(np.float32)), "frames": frames})
+        made[track] = (shard, {"track_id": track, "clip_id": track, "language": "en", "cluster": "x", "view": "mouth",
+                               "height": 8, "width": 12,
+                               "n_frames": 6, "transforms": shards.pack(rng.normal(size=(6, 2, 3)).astype(np.float32)),
+                               "frames": frames})
     for shard in (0, 2):
         shards.write_table(shards.shard_path(tmp_path, "views", shard), [row for s, row in made.values() if s == shard], "views")
     store = shards.ViewStore(tmp_path)
     assert store.ids("mouth") == ["a", "b", "c"] and store.ids("other") == []
     for track, (_, row) in made.items():
         whole = np.stack([media.decode_jpeg(f) for f in row["frames"]])
-        assert np.array_equal(store.frames(track, "mouth", 0, 6), whole) and np.array_equal(store.frames(track, "mouth", 4, 5), whole[4:5])
+        assert np.array_equal(store.frames(track, "mouth", 0, 6),
+                              whole) and np.array_equal(store.frames(track, "mouth", 4, 5), whole[4:5])
         assert store.transforms(track, "mouth").tobytes() == row["transforms"]
         assert store.row(track, "mouth")["width"] == 12
     with pytest.raises(KeyError, match="no view 'other' of track 'a'"):

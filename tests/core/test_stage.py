@@ -90,7 +90,8 @@ def test_an_output_has_one_writer_at_a_time(monkeypatch, capsys):
 
 def test_a_lock_goes_with_its_process(tmp_path):
     code = "import time\nfrom core.stage import only_writer\nwith only_writer('track', 'toy-en'):\n print('held', flush=True)\n time.sleep(60)\n"
-    child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)},
+                             stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout.readline() == "held\n"
         with pytest.raises(filelock.Timeout):
@@ -106,7 +107,8 @@ def test_a_lock_goes_with_its_process(tmp_path):
 def test_a_stage_ends_when_the_dvc_that_started_it_is_gone(tmp_path):
     """dvc starts a shell, the shell a stage: a killed dvc must leave no writer behind."""
     stage = tmp_path / "stage.py"
-    stage.write_text("import os, time\nfrom core.stage import follow_dvc\nfollow_dvc(0.05)\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(120)\n")
+    stage.write_text("import os, time\nfrom core.stage import follow_dvc\nfollow_dvc(0.05)\nopen('pid', "
+                     "'w').write(str(os.getpid()))\ntime.sleep(120)\n")
     dvc = tmp_path / "dvc"
     dvc.write_text(f"import subprocess\nsubprocess.run([{sys.executable!r}, {str(stage)!r}])\n")
     owner = subprocess.Popen([sys.executable, str(dvc)], env=os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(tmp_path)})
@@ -158,7 +160,8 @@ def test_the_seal_follows_params_code_and_weights(tmp_path, monkeypatch):
     with open("core/mfcc.py", "a") as file:
         file.write("\n# changed\n")
     assert seal("features", {"store": ["mel"]})["code"] != first["code"]
-    assert seal("features", {"store": []})["params"] != first["params"] and seal("features", {}, {"a": "b"})["weights"] == {"a": "b"}
+    assert seal("features", {"store": []})["params"] != first["params"]
+    assert seal("features", {}, {"a": "b"})["weights"] == {"a": "b"}
 
 
 def test_where_outputs_lie():

@@ -209,7 +209,7 @@ def test_unverifiable_models_must_be_named(monkeypatch, places):
     enter(monkeypatch, sha256=())
     with pytest.raises(WeightsMissing, match="cannot be verified"):
         weights.find("probe")
-    assert weights.use_file(named) == weights.Found(named, DIGEST, "named", "unknown")
+    assert weights.use_file(named) == weights.Found(named, DIGEST, "named", "no licence stated")
     assert {r["name"]: r["state"] for r in weights.describe()}["probe"] == "must_be_named"
     with pytest.raises(WeightsMissing, match="no such model file"):
         weights.use_file(places / "nothing.bin")

@@ -1,4 +1,5 @@
-"""The executor on a real Dask scheduler and real workers, all on the loopback: the bytes of a local run, whatever dies on the way."""
+"""The executor on a real Dask scheduler and real workers, all on the loopback: the bytes of a local run, whatever dies on the
+way."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 import core.workers_dask
+from core import shards
 from core.executor import run_stage
 from core.params import Executor
 from core.workers import WorkerError
-from core.workers_dask import ClusterError, DaskPool, unfit
+from core.workers_dask import TRIES, ClusterError, DaskPool, begin, unfit
 from tests.core.test_executor import calls, items, tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +38,8 @@ class Cluster:
 
     def _start(self, what: str, *words: str) -> subprocess.Popen:
         with open(self._folder / f"{what}.log", "a") as log:
-            return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{what}", *words], cwd=self._folder, env=ENV, stdin=subprocess.DEVNULL,
-                                    stdout=log, stderr=log)
+            return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{what}", *words], cwd=self._folder, env=ENV,
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def grow(self, n: int) -> None:
         """Until there are `n` workers of one thread."""
@@ -76,7 +78,8 @@ def _in_tmp(tmp_path, monkeypatch):
 def run(work, *, address=None, timeout_s=60, mapper="Loud", **more):
     executor = Executor(kind="dask" if address else "local", address=address, timeout_s=timeout_s)
     tables = ("recordings",) if mapper == "Writer" else ("features",)
-    return run_stage("features", "toy-en", work, f"tests.core.mappers:{mapper}", config={"log": "calls.log"}, tables=tables,
+    where = mapper if ":" in mapper else f"tests.core.mappers:{mapper}"
+    return run_stage("features", "toy-en", work, where, config={"log": "calls.log"}, tables=tables,
                      fingerprint={"seal": 1}, n_shards=3, executor=executor, **more)
 
 
@@ -146,6 +149,36 @@ def test_a_worker_that_is_killed_changes_no_byte(cluster):
     threading.Timer(1.0, cluster.kill_one).start()
     run(items(12, **SLOW), address=cluster.address)
     assert tree() == whole and len(cluster.workers) == 2
+
+
+def test_an_item_that_kills_its_whole_worker_is_tried_as_often_as_here(cluster):
+    seen = {}
+    for n, once in ((3, {}), (4, {"kill_once": "killed.flag"})):
+        clear()
+        cluster.grow(n)
+        stats = run(items(8, c02={"kill_worker": True}, c05=once), address=cluster.address,
+                    mapper="tests.core.fatal_mapper:Fatal")
+        dead = [w for w in cluster.workers if w.poll() is not None]
+        cluster.workers = [w for w in cluster.workers if w not in dead]
+        assert len(dead) == 2 + len(once) and calls().count("c02") == TRIES and calls().count("c05") >= 1 + len(once)
+        assert stats["kept"] == 7, "also those that waited behind it"
+        assert stats["by_language"]["en"]["rejected"] == {"worker_died": 1}
+        seen[n] = tree()
+    assert seen[3] == seen[4], "whichever workers died"
+    (reject,) = shards.read_rows(Path("data/features/toy-en"), "rejects")
+    assert reject["detail"] == "c02: its Dask worker died, twice"
+    clear()
+    run(items(8, c02={"die": True}), mapper="tests.core.mappers:Loud")
+    assert calls().count("c02") == TRIES
+    rows = {n: digest for n, digest in tree().items() if n.startswith("features/")}
+    assert rows and rows.items() <= seen[3].items(), "and every other item has the bytes that it has here"
+
+
+def test_a_try_is_one_processs_and_there_are_as_many_as_here(tmp_path):
+    marks = [begin(tmp_path, 3), begin(tmp_path, 3)]
+    assert None not in marks and begin(tmp_path, 3) is None and begin(tmp_path, 4) is not None
+    marks[0].unlink()
+    assert begin(tmp_path, 3) == marks[0], "what was ended in order does not count"
 
 
 def test_a_killed_run_leaves_no_writer_behind_and_goes_on(cluster):
@@ -238,7 +271,8 @@ def test_real_stages_make_the_same_bytes_there(cluster, tmp_path):
     source.mkdir()
     for k in range(3):
         media.write_video(source / f"v{k}.mp4", drifting(k, 75), audio=wav(SHORT))
-    index(source, [{"file": f"v{k}.mp4", "language": "en", "speaker": f"s{k}"} for k in range(3)] + [{"file": "gone.mp4", "language": "en"}])
+    index(source, [{"file": f"v{k}.mp4", "language": "en", "speaker": f"s{k}"} for k in range(3)]
+          + [{"file": "gone.mp4", "language": "en"}])
     seen = {}
     for kind in ("local", "dask"):
         folder = workspace(tmp_path / kind, {"odd": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}},

@@ -154,7 +154,8 @@ def test_lrs2(corpus):
                                                                          "pretrain_5535_00001": None}
     assert found.items["main_5535_00001"].extra["transcript"] == "WHEN YOU'RE"
     assert found.reasons == {"missing_file": 2, "duplicate": 1}
-    assert all(r.detail.startswith("val.txt line 1" if r.reason == "duplicate" else "train.txt line") for r in found.rejects.values())
+    assert all(r.detail.startswith("val.txt line 1" if r.reason == "duplicate" else "train.txt line")
+               for r in found.rejects.values())
 
 
 def test_lrw(corpus):

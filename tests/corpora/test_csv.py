@@ -51,6 +51,26 @@ def test_a_row_that_cannot_be_used_is_a_reject_with_its_line(tmp_path, cells, re
     assert len(items) == 1 and rejected.reason == reason and rejected.detail.startswith("table.csv line 3: ")
 
 
+def test_a_length_is_that_of_the_stretch_else_what_the_table_says(tmp_path):
+    head = "id,file,start_s,end_s,dur,language\n"
+    for name in "abcdef":
+        (tmp_path / f"{name}.mp4").touch()
+    items, rejected = read(tmp_path, head + (
+        "a,a.mp4,1,3.5,99,en\nb,b.mp4,,,12.5,en\nc,c.mp4,,,,en\nd,d.mp4,,,-3,en\n"
+        "a,a.mp4,4,5,,en\nb,b.mp4,,,7,en\ne,e.mp4,1,,,en\nf,f.mp4,,,5,not a tag\ng,lost.mp4,,,8,en\n"),
+        columns={"duration_s": "dur"})
+    assert {i.id: i.length_s for i in items} == {"a": 2.5, "b": 12.5, "c": None, "d": None}
+    assert items[0].extra["duration_s"] == "99", "and stays a fact of the recording"
+    assert [(r.reason, r.length_s) for r in rejected] == [
+        ("duplicate", 1.0), ("duplicate", 7.0), ("bad_time", None), ("bad_language", 5.0), ("missing_file", 8.0)]
+
+
+def test_what_the_media_folder_lacks_is_as_long_as_the_table_says(tmp_path):
+    (tmp_path / "films").mkdir()
+    _, (gone,) = read(tmp_path, "id,url,start_s,end_s,language\nx,https://x.org/v.mp4,10,22,en\n", media=str(tmp_path / "films"))
+    assert (gone.reason, gone.length_s) == ("missing_file", 12.0)
+
+
 def test_names_of_columns_may_be_anybodys(tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.mp4").write_bytes(b"x")

@@ -1,10 +1,9 @@
-"""The list of the forgotten, and the licence guard: what a person wrote is kept to, and what cannot be read stops everything."""
+"""The list of the forgotten: what a person wrote is kept to, and what cannot be read stops everything."""
 
 from __future__ import annotations
 
 import pytest
 
-from core.licences import Used, forbids_commerce, refused
 from core.records import Item
 from corpora.fetch.forgotten import BadList, Entry, add, read, split
 
@@ -43,23 +42,3 @@ def test_items_go_by_their_own_name_their_video_or_their_speaker():
         kept, out = split(items, [entry], "mine")
         assert "".join(r.id for r in out) == gone and {r.reason for r in out} <= {"forgotten"}
         assert [i.id for i in kept] == [i.id for i in items if i.id not in gone or not gone]
-
-
-def test_only_what_is_known_to_forbid_commerce_is_refused():
-    for licence, commercial, bad in (("CC BY 4.0", None, False), ("CC BY-NC-SA 4.0", None, True), ("CC-BY-NC 4.0", None, True),
-                                     ("for non-commercial research", None, True), ("unknown", None, False),
-                                     ("anything", False, True),
-                                     ("CC BY-NC by mistake", True, False), ("PolyForm Noncommercial 1.0", None, True)):
-        assert forbids_commerce(Used("x", licence, commercial)) is bad, licence
-    used = [Used("corpus a", "CC BY 4.0"), Used("corpus b", "terms", False), Used("model m", "CC BY-NC 4.0")]
-    text = refused(used, False)
-    assert "corpus b (terms)" in text and "model m" in text and "corpus a" not in text and "allow_non_commercial" in text
-    assert refused(used, True) is None and refused(used[:1], False) is None
-
-
-def test_every_adapter_says_whether_it_may_be_sold_or_leaves_it_to_a_person():
-    from corpora.registry import adapters, open_corpus
-
-    cards = {name: open_corpus(name).CARD for name in adapters()}
-    bad = {name for name, card in cards.items() if forbids_commerce(Used(name, card.licence, card.commercial))}
-    assert {"multitalk", "lrs3", "mead"} <= bad and not {"synthetic", "folder", "csv", "grid"} & bad

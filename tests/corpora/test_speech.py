@@ -84,7 +84,8 @@ def test_speaks_the_same_bytes_again_and_other_bytes_with_another_voice():
 
 def test_every_listed_variant_says_the_same_twice():
     for variant in VARIANTS:
-        once, twice = (speak("We met at noon, and she walked home.", "en-us", variant=variant).samples.tobytes() for _ in range(2))
+        once, twice = (speak("We met at noon, and she walked home.", "en-us", variant=variant).samples.tobytes()
+                       for _ in range(2))
         assert once == twice, variant
 
 

@@ -35,11 +35,12 @@ def prefect_server(prefect_home):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}/api"
-    env = {**child_environment(), "PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_UI_ENABLED": "0", "PREFECT_LOGGING_LEVEL": "ERROR",
-           "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_CLI_PROMPT": "0"}
+    env = {**child_environment(), "PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_UI_ENABLED": "0",
+           "PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_CLI_PROMPT": "0"}
     env.pop("PREFECT_API_URL", None)
     with open(prefect_home / "start.log", "w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)], env=env,
+        process = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port",
+                                    str(port)], env=env,
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         until = monotonic() + 180

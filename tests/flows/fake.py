@@ -112,7 +112,8 @@ class Repo:
         """A plain dvc command, as a user would type it."""
         from flows.graph import child_environment
 
-        return subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.path, env=child_environment(), capture_output=True, text=True)
+        return subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.path, env=child_environment(),
+                              capture_output=True, text=True)
 
     def wait_for(self, name: str, timeout_s: float = 60) -> Path:
         """Waits until a file is there."""

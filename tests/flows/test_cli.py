@@ -18,8 +18,8 @@ def babelface(*words, cwd=ROOT):
                           env={**child_environment(), "PYTHONPATH": str(ROOT), "COLUMNS": "160"})
 
 
-COMMANDS = ("graph", "plan", "build", "evaluate", "funnel", "doctor", "real", "params", "corpora", "workspace", "score", "protocols",
-            "card", "verify", "export", "rejects", "duplicates")
+COMMANDS = ("graph", "plan", "build", "evaluate", "funnel", "doctor", "real", "params", "corpora", "workspace", "score",
+            "protocols", "card", "verify", "export", "rejects", "duplicates")
 
 
 def test_help_names_every_command_and_ends_with_examples():
@@ -65,8 +65,8 @@ def test_corpora_shows_the_card():
 
 def stats(stage, instance, cells, rows):
     total = {k: sum(c[k] for c in cells.values()) for k in ("in", "kept")}
-    return {"stage": stage, "instance": instance, "items_in": total["in"], "kept": total["kept"], "rejected": total["in"] - total["kept"],
-            "rows": rows, "tables": list(rows), "by_language": cells}
+    return {"stage": stage, "instance": instance, "items_in": total["in"], "kept": total["kept"],
+            "rejected": total["in"] - total["kept"], "rows": rows, "tables": list(rows), "by_language": cells}
 
 
 @pytest.fixture
@@ -74,7 +74,8 @@ def funnelled(workspace):
     """A workspace in which two stages of two languages have left their counts."""
     place = workspace()
     for stage, instance, language, n, rejected, rows in (
-            ("download", "synthetic-en", "en", 5, {"missing_file": 2}, {"recordings": 3}), ("segment", "synthetic-en", "en", 3, {}, {"clips": 4}),
+            ("download", "synthetic-en", "en", 5, {"missing_file": 2}, {"recordings": 3}),
+            ("segment", "synthetic-en", "en", 3, {}, {"clips": 4}),
             ("download", "synthetic-tr", "tr", 4, {}, {"recordings": 4}), ("download", "old-xx", "xx", 9, {}, {"recordings": 9})):
         folder = place / "data" / stage / instance
         folder.mkdir(parents=True)
@@ -122,7 +123,8 @@ def test_doctor_names_what_lacks_and_the_line_that_installs_it(monkeypatch):
 
 
 @pytest.mark.parametrize("versions, topic", [({"fastapi": "0.155.0"}, "fastapi"), ({"sqlalchemy": "2.1.9"}, "sqlalchemy"),
-                                             ({"torch": "2.15.0+cu132", "torchaudio": "2.11.0"}, "torch"), ({"mediapipe": "0.10.21"}, "mediapipe"),
+                                             ({"torch": "2.15.0+cu132", "torchaudio": "2.11.0"}, "torch"),
+                                             ({"mediapipe": "0.10.21"}, "mediapipe"),
                                              ({"opencv-python": "5.0.0.93", "opencv-contrib-python": "4.9.0"}, "opencv")])
 def test_doctor_knows_versions_that_do_not_run_together(monkeypatch, versions, topic):
     monkeypatch.setattr(doctor, "_version", versions.get)

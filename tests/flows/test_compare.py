@@ -37,6 +37,7 @@ GRAPH = """stages:
     params: [score]
     outs:
     - data/score: {{persist: true}}
+    - data/sets: {{persist: true}}
     - data/generate: {{persist: true}}
     - data/train: {{persist: true}}
     metrics:
@@ -160,6 +161,36 @@ def test_the_same_commits_give_the_same_document(repo, found):
     assert compare("good", "bad", root=repo).document == found.document
 
 
+def test_figures_of_sets_are_compared_too(repo, found, tmp_path, capsys):
+    sets = found.document["sets"]
+    known = [r for r in sets["rows"] if r["a"]["value"] is not None]
+    assert known and {r["difference"] for r in known} == {0.0} and not sets["missing"]
+    assert {r["metric"] for r in sets["rows"]} == {"fid", "fvd", "lip_diversity", "retrieval_recall"}
+    place = tmp_path / "other"
+    shutil.copytree(repo / "data", place / "data", ignore=shutil.ignore_patterns("media"), symlinks=True)
+    shutil.copy(repo / "params.yaml", place)
+    rows = read_rows(place / "data/sets/fake-en", "sets")
+    for r in rows:
+        if r["metric"] == "retrieval_recall" and r["k"] == 1 and r["condition"] == "self" and r["language"] in ("tr", "zh"):
+            r |= {"value": r["value"] / 2} | ({"n": r["n"] - 1} if r["language"] == "zh" else {})
+    write_table(shard_path(place / "data/sets/fake-en", "sets", 0), rows, "sets")
+    other = compare(str(repo), str(place), root=repo)
+    moved = {(r["language"], r["direction"]): r for r in other.document["sets"]["rows"] if r["difference"] != 0
+             and r["a"]["value"]}
+    assert {tag for tag, _ in moved} == {"tr", "zh"} and len(moved) == 4
+    assert moved["tr", "audio_to_video"]["difference"] < 0 and moved["zh", "audio_to_video"]["not_comparable"] == ["other_n"]
+    show(other.document)
+    out = capsys.readouterr().out
+    assert "Figures of sets, B minus A" in out and "no interval and no verdict; 4 of" in out and "n differs" in out
+    only = compare(str(repo), str(place), root=repo, metrics=["retrieval_recall"])
+    assert not only.document["changes"] and len(only.document["sets"]["rows"]) < len(other.document["sets"]["rows"])
+    assert "R@1" in write_page(only, tmp_path / "page").read_text()
+    show(only.document)
+    assert compare("good", "bad", root=repo, metrics=["ssim"]).document["sets"] is None
+    shutil.rmtree(place / "data/sets")
+    assert {r["b"]["reason"] for r in compare(str(repo), str(place), root=repo).document["sets"]["rows"]} == {"not_in_this_run"}
+
+
 @pytest.mark.parametrize("word, match", [("bare", "has no dvc.lock.*dvc exp save"), ("nonsense", "neither a file of scores"),
                                          ("scorer.json", "neither a file")])
 def test_what_cannot_be_read_says_why(repo, word, match):
@@ -227,9 +258,11 @@ def test_videos_of_files_of_scores_are_found_beside_them(tmp_path):
         (tmp_path / "films").mkdir(exist_ok=True)
         write_video(tmp_path / "films" / f"{name}.mp4", [picture] * 30, audio=np.zeros(30 * 640, np.int16))
     for name, by in (("old", 0.0), ("new", 0.5)):
-        made = [r | {"track_id": f"t{k}", "lse_d": r["lse_d"] + by * (1 + 0.001 * k), "path": f"../films/{name}.mp4", "n_frames": 20}
+        made = [r | {"track_id": f"t{k}", "lse_d": r["lse_d"] + by * (1 + 0.001 * k), "path": f"../films/{name}.mp4",
+                     "n_frames": 20}
                 for k, r in enumerate(rows_of(name))]
-        real = [r | {"generated_id": f"real/{r['track_id']}", "system": "real", "lse_d": 5.0, "path": "../films/real.mp4"} for r in made]
+        real = [r | {"generated_id": f"real/{r['track_id']}", "system": "real", "lse_d": 5.0, "path": "../films/real.mp4"}
+                for r in made]
         (tmp_path / name).mkdir()
         (tmp_path / name / "scores.json").write_text(json.dumps([*made, *real]))
     found = compare(str(tmp_path / "old" / "scores.json"), str(tmp_path / "new" / "scores.json"), n_worst=1)

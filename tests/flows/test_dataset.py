@@ -20,6 +20,7 @@ from core.stage import UserError
 from flows import dataset, export, funnel
 from flows.card import markdown, write_card
 from flows.export_sinks import key_of
+from flows.hours import lost_hours
 from tests.stages.sync_clips import inside
 
 
@@ -127,19 +128,30 @@ def test_the_funnel_counts_hours_that_add_up(small):
         console = Console(width=200, file=io.StringIO(), record=True)
         console.print(funnel.table(found))
     text = console.export_text()
-    assert "no_speech 1 (0.00083 h)" in text and "2 of unknown length" in text
+    assert "no_speech 1 (0.00083 h)" in text and "decode_error 1 (length unknown), missing_file 1 (length unknown)" in text
 
 
 def test_what_could_not_be_fetched_is_as_long_as_the_index_says(place, monkeypatch):
-    from types import SimpleNamespace
-
     import flows.download
+    from core.records import Item, Rejected
 
-    monkeypatch.setattr(flows.download, "items_of", lambda params, who,
-                        forgotten_too: [SimpleNamespace(id="junk", length_s=36.0)])
+    known = [Item("junk", "c", "en", None, duration_s=36.0)], [Rejected("gone", "missing_file", "", "en", 72.0)]
+    monkeypatch.setattr(flows.download, "entries_of", lambda params, who: known)
     with inside(place) as params:
         step = next(s for s in funnel.collect(params)["steps"] if (s["stage"], s["language"]) == ("download", "en"))
-    assert step["hours"]["rejected"] == {"decode_error": 0.01, "missing_file": 0.0} and step["hours"]["unknown"] == 1
+    assert step["hours"]["rejected"] == {"decode_error": 0.01, "missing_file": 0.02} and step["hours"]["unknown"] == 0
+    assert step["hours"]["in"] == pytest.approx(step["hours"]["kept"] + 0.03, abs=2e-6)
+
+
+def test_hours_lost_are_told_with_what_nobody_knows():
+    hours = {"rejected": {"gone": 3.2, "forbidden": 0.0, "duplicate": 0.5}, "unknown_rejected": {"gone": 4, "forbidden": 7}}
+    assert [lost_hours(hours, reason) for reason in ("gone", "forbidden", "duplicate", "no_face")] == [
+        "3.200 h, 4 of unknown length", "length unknown", "0.500 h", ""]
+    step = {"corpus": "c", "language": "en", "stage": "download", "rejected": {"gone": 9, "forbidden": 7}, "hours": hours}
+    found = {"languages": [], "funnel": [step], "corpora": {}, "shared": {}, "gone": {},
+             "version": {"commit": None, "changed": False, "lock": None, "outputs": {}}}
+    text = markdown(found)
+    assert "| gone | 9 | 3.200, 4 of unknown length |" in text and "| forbidden | 7 | length unknown |" in text
 
 
 def test_the_funnel_has_the_other_experts(place):

@@ -138,14 +138,6 @@ def test_forgetting_writes_the_list_and_deletes_what_nobody_else_needs(params):
     assert "0 items" in download.forget(params, "nobody", None, "", "speaker"), "also of somebody who may come"
 
 
-def test_the_guard_names_every_culprit(params):
-    download.guard(params)
-    bad = params.model_copy(update={"corpora": {"talk": params.corpora["net"].model_copy(update={"adapter": "lrs3"})}})
-    with pytest.raises(UserError, match="corpus talk"):
-        download.guard(bad)
-    download.guard(bad.model_copy(update={"licences": params.licences.model_copy(update={"allow_non_commercial": True})}))
-
-
 @pytest.mark.parametrize("name", ["download", "forget", "unpack"])
 def test_the_commands_have_examples(name):
     assert f"babelface {name}" in CliRunner().invoke(app, [name, "--help"]).output.split("Examples")[1]

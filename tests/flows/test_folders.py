@@ -25,7 +25,8 @@ def test_the_plan_is_that_of_dvc_with_and_without_known_folders(repo):
     item = repo.path / "data/first-a/item-3"
     text, times = item.read_text(), item.stat()
     item.write_text(text.replace("first", "fIrst"))  # as long as before
-    assert "output modified: data/first-a" in reasons(repo)["first@a"] and reasons(repo)["second@a"], "another content of the same size"
+    assert "output modified: data/first-a" in reasons(repo)["first@a"]
+    assert reasons(repo)["second@a"], "another content of the same size"
     item.write_text(text)
     os.utime(item, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert reasons(repo) == {"first@a": (), "second@a": ()}

@@ -1,4 +1,5 @@
-"""Running instances through dvc's command line: outcomes, retries while another dvc holds a path, and what is left when it is killed."""
+"""Running instances through dvc's command line: outcomes, retries while another dvc holds a path, and what is left when it is
+killed."""
 
 from __future__ import annotations
 
@@ -110,7 +111,8 @@ def test_killing_dvc_ends_the_stage_and_the_next_call_goes_on(repo, monkeypatch,
     thread.start()
     repo.wait_for("data/first-a/item-1")
     stage = int((repo.path / "side" / "pid-first-a").read_text())
-    dvc = next(p for p in psutil.Process(stage).parents() if "quick_dvc.py" in " ".join(p.cmdline()[:4]) and "child.py" not in " ".join(p.cmdline()))
+    dvc = next(p for p in psutil.Process(stage).parents() if "quick_dvc.py" in " ".join(p.cmdline()[:4])
+               and "child.py" not in " ".join(p.cmdline()))
     kill(dvc.pid)
     thread.join(15)
     repo.assert_stages_end()
@@ -129,8 +131,8 @@ def test_the_child_dies_with_whoever_started_it(tmp_path):
     grandchild = f"import os, time; open({str(pids)!r}, 'a').write(str(os.getpid()) + ' '); time.sleep(60)"
     child = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', {grandchild!r}]); {grandchild}"
     parent = ("import os, subprocess, sys, time; "
-              f"subprocess.Popen([sys.executable, {graph.__file__.replace('graph.py', 'child.py')!r}, str(os.getpid()), sys.executable, '-c', {child!r}],"
-              " start_new_session=True); time.sleep(60)")
+              f"subprocess.Popen([sys.executable, {graph.__file__.replace('graph.py', 'child.py')!r}, str(os.getpid()), "
+              f"sys.executable, '-c', {child!r}], start_new_session=True); time.sleep(60)")
     process = subprocess.Popen([sys.executable, "-c", parent])
     until = time.monotonic() + 30
     while not pids.exists() or len(pids.read_text().split()) < 2:

@@ -23,7 +23,8 @@ def test_the_graph_in_order_with_resources(repo):
     at = {n.name: k for k, n in enumerate(nodes)}
     assert all(at[u] < at[n.name] for n in nodes for u in n.upstream)
     last = next(n for n in nodes if n.name == "last")
-    assert (last.upstream, last.meta["gpu"], last.outs, last.stage, last.instance) == (("second@a", "second@b"), 1, ("data/last",), "last", "all")
+    assert (last.upstream, last.meta["gpu"], last.outs, last.stage,
+            last.instance) == (("second@a", "second@b"), 1, ("data/last",), "last", "all")
     assert all(n.reasons == ("never run",) for n in nodes)
 
 
@@ -99,5 +100,6 @@ def test_with_nothing_to_do_prefect_is_not_imported(repo):
     reproduce(NAMES, root=repo.path)
     code = ("import sys; from flows.runner import run_graph; status = run_graph('evaluate'); "
             "print(status, [m for m in sys.modules if m.split('.')[0] in ('prefect', 'torch')])")
-    run = subprocess.run([sys.executable, "-c", code], cwd=repo.path, capture_output=True, text=True, env={**__import__("os").environ, "PYTHONPATH": str(ROOT)})
+    run = subprocess.run([sys.executable, "-c", code], cwd=repo.path, capture_output=True, text=True,
+                         env={**__import__("os").environ, "PYTHONPATH": str(ROOT)})
     assert run.stdout.splitlines() == ["nothing changed: all 6 instances are up to date", "0 []"], run.stderr

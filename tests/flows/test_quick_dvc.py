@@ -17,11 +17,14 @@ from tests.flows.fake import NAMES, Repo
 
 QUICK = [sys.executable, "-P", str(ROOT / "flows" / "quick_dvc.py")]
 # Words that a rule of YAML takes for a number, a truth value, a date or nothing, and text that is folded or quoted when written.
-WORDS = st.one_of(st.text(max_size=12), st.sampled_from(["on", "no", "0o7", "010", "1e3", "1:30", "2026-01-02", "~", "null", "", " x", "a: b", "#", "é", "ل",
+WORDS = st.one_of(st.text(max_size=12), st.sampled_from(["on", "no", "0o7", "010", "1e3", "1:30", "2026-01-02", "~", "null", "",
+                                                         " x", "a: b", "#", "é", "ل",
                                                          "a " * 60, "x" * 100, "- a", "{", "two\nlines\n"]))
 VALUES = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), WORDS),
-                      lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)), max_leaves=8)
-STAGES = st.dictionaries(st.from_regex(r"[a-z]+(@[a-z]+(-[a-z]+)?)?", fullmatch=True), st.fixed_dictionaries({"cmd": WORDS, "params": VALUES}), min_size=1, max_size=4)
+                      lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
+                      max_leaves=8)
+STAGES = st.dictionaries(st.from_regex(r"[a-z]+(@[a-z]+(-[a-z]+)?)?", fullmatch=True),
+                         st.fixed_dictionaries({"cmd": WORDS, "params": VALUES}), min_size=1, max_size=4)
 
 
 def quick(repo: Repo, *words: str) -> None:
@@ -72,8 +75,10 @@ def test_a_plan_parses_params_once(tmp_path, monkeypatch):
         assert graph.load_graph(repo.path) and len(calls) == n, "and again for the next plan: it may have changed"
 
 
-@pytest.mark.parametrize("text", ["", "schema: '2.0'\n", "stages:\n  a:\n    cmd: b\nschema: '2.0'\n", "schema: '2.0'\nstages: {a: {cmd: b}}\n",
-                                  "schema: '2.0'\nstages:\n  a:\n    cmd: b", "schema: '2.0'\nstages:\n  a:\n    cmd: b\nmore: 1\n",
+@pytest.mark.parametrize("text", ["", "schema: '2.0'\n", "stages:\n  a:\n    cmd: b\nschema: '2.0'\n", "schema: '2.0'\nstages: "
+                                  "{a: {cmd: b}}\n",
+                                  "schema: '2.0'\nstages:\n  a:\n    cmd: b",
+                                  "schema: '2.0'\nstages:\n  a:\n    cmd: b\nmore: 1\n",
                                   "schema: '2.0'\nstages:\n  a:\n    cmd: b\n  a:\n    cmd: c\n"])
 def test_what_dvc_would_not_have_written_is_left_to_dvc(text):
     assert quick_dvc.spliced(text, {"b": {"cmd": "c"}}) is None

@@ -31,7 +31,8 @@ def test_with_a_server_every_instance_is_a_task_and_only_what_differs_runs_again
     assert status == 0 and repo.digest() == expected, output
 
     def ask(path, body):
-        request = urllib.request.Request(f"{prefect_server}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(f"{prefect_server}/{path}", json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"})
         return json.load(urllib.request.urlopen(request, timeout=30))
 
     flow = ask("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": ["evaluate"]}}})[0]
@@ -92,7 +93,8 @@ def test_ctrl_c_is_heard_though_a_library_swallowed_its_exception():
         "    return build._next(queue.SimpleQueue())", "from contextlib import nullcontext", "from flows import server",
         "server.prefect_api = nullcontext",
         "try: runner._with_prefect('build', None, 1)", "except KeyboardInterrupt: print('heard')"])
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert run.stdout.strip() == "heard", run.stderr
 
 
@@ -112,7 +114,8 @@ def test_one_build_at_a_time(repo, prefect_server, expected):
 def test_an_address_where_nothing_answers(tmp_path):
     code = "from flows import server\nserver.PATIENCE_S = 0.5\nwith server.prefect_api(): pass"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path,
-                         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": "http://127.0.0.1:9/api"})
+                         capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert run.returncode == 1 and "NoServer: PREFECT_API_URL is http://127.0.0.1:9/api, and nothing answers there" in run.stderr
 
 
@@ -120,5 +123,6 @@ def test_a_scheduled_run_makes_its_own_plan(repo, prefect_server, expected):
     """A deployment calls the flow itself, with nobody to hand it a plan."""
     code = "from flows.build import evaluate; print(len(evaluate(jobs=2)), len(evaluate(jobs=2)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=repo.path, capture_output=True, text=True, timeout=240,
-                         env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "ERROR"})
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server,
+                              "PREFECT_LOGGING_LEVEL": "ERROR"})
     assert run.stdout.splitlines()[-1] == "6 0" and repo.digest() == expected, run.stderr

@@ -1,4 +1,5 @@
-"""Every item runs once, after what it needs, within cores and GPUs; failures skip what hangs on them; unchanged results cut a build short."""
+"""Every item runs once, after what it needs, within cores and GPUs; failures skip what hangs on them; unchanged results cut a
+build short."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def test_any_graph_is_run_through(nodes, jobs, gpus, data):
         assert running or settled or schedule.done, "nothing runs and nothing is done"
         if running:
             batch = running.pop(data.draw(st.integers(0, len(running) - 1)))
-            schedule.finish([Outcome(n, data.draw(st.sampled_from(["ran", "ran", "cached", "failed"])), changed=data.draw(st.booleans()))
+            schedule.finish([Outcome(n, data.draw(st.sampled_from(["ran", "ran", "cached", "failed"])),
+                                     changed=data.draw(st.booleans()))
                              for n in batch])
     assert set(schedule.outcomes) == set(items)
     for name, item in items.items():
@@ -75,11 +77,13 @@ def test_what_dvc_restored_may_differ_so_what_follows_is_looked_at():
 
 def test_a_failure_skips_what_hangs_on_it_and_nothing_else():
     why = ("never run",)
-    schedule = Schedule(plan_of(nodes(("a", [], {}, why), ("b", [], {}, why), ("c", ["a"], {}, why), ("d", ["c"], {}, why))), jobs=2)
+    schedule = Schedule(plan_of(nodes(("a", [], {}, why), ("b", [], {}, why), ("c", ["a"], {}, why), ("d", ["c"], {}, why))),
+                        jobs=2)
     assert schedule.take() == ("a",), "the longest chain first"
     assert schedule.take() == ("b",)
     schedule.finish([Outcome("a", "failed")])
-    assert [(o.name, o.status, o.why) for o in schedule.settle()] == [("c", "skipped", "after a failed"), ("d", "skipped", "after a failed")]
+    said = [(o.name, o.status, o.why) for o in schedule.settle()]
+    assert said == [("c", "skipped", "after a failed"), ("d", "skipped", "after a failed")]
     schedule.finish([Outcome("b", "ran")])
     assert schedule.done
 
@@ -92,7 +96,8 @@ def test_cheap_instances_share_a_call_and_leave_no_core_idle():
 
 
 def test_one_gpu_runs_one_at_a_time_and_without_gpus_the_wish_counts_for_nothing():
-    todo = plan_of(nodes(("a", [], {"gpu": 1}, ("never run",)), ("b", [], {"gpu": 1}, ("never run",)), ("c", [], {}, ("never run",))))
+    todo = plan_of(nodes(("a", [], {"gpu": 1}, ("never run",)), ("b", [], {"gpu": 1}, ("never run",)),
+                         ("c", [], {}, ("never run",))))
     schedule = Schedule(todo, jobs=4, gpus=1)
     assert (schedule.take(), schedule.take(), schedule.take()) == (("a",), ("c",), None)
     schedule = Schedule(todo, jobs=4, gpus=0)
@@ -108,6 +113,6 @@ def test_something_bigger_than_the_machine_still_runs_alone():
 def test_what_everything_waits_for_begins_first():
     """Both may begin: a training that all scores wait for, and a generator that only one waits for."""
     why = ("never run",)
-    todo = plan_of(nodes(("generate-a", (), {}, why), ("train-expert", (), {}, why), ("score-a", ("generate-a", "train-expert"), {}, why),
-                         ("report", ("score-a",), {}, why)))
+    todo = plan_of(nodes(("generate-a", (), {}, why), ("train-expert", (), {}, why),
+                         ("score-a", ("generate-a", "train-expert"), {}, why), ("report", ("score-a",), {}, why)))
     assert Schedule(todo, jobs=1).take() == ("train-expert",)

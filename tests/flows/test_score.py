@@ -33,14 +33,18 @@ def index(folder, text):
 def test_an_index_is_read(tmp_path):
     first, second = read_index(index(tmp_path, "generated,reference,language,speaker,system,condition,training_languages\n"
                                                "m/a.mp4,/far/away/r.mp4,tr,ada,ours,,en zh\nb.mp4,,,,,,\n"))
-    assert (first.name, first.generated, first.reference, first.reference_name) == ("m/a.mp4", tmp_path / "m/a.mp4", tmp_path / "/far/away/r.mp4", "r.mp4")
-    assert (first.language, first.speaker, first.system, first.condition, first.training_languages) == ("tr", "ada", "ours", "self", ("en", "zh"))
+    assert (first.name, first.generated) == ("m/a.mp4", tmp_path / "m/a.mp4")
+    assert (first.reference, first.reference_name) == (tmp_path / "/far/away/r.mp4", "r.mp4")
+    assert (first.language, first.speaker, first.system, first.condition,
+            first.training_languages) == ("tr", "ada", "ours", "self", ("en", "zh"))
     assert (second.reference, second.system, second.language, second.speaker) == (None, "unnamed", None, None)
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("file\na.mp4\n", "no column `generated`"), ("generated,condition\na.mp4,own\n", "line 2: condition 'own'; expected one of self"),
-    ("generated,language\n,tr\n", "line 2: `generated` is empty"), ("generated\n", "no rows"), ("generated\na.mp4\na.mp4\n", "a.mp4 is listed twice"),
+    ("file\na.mp4\n", "no column `generated`"), ("generated,condition\na.mp4,own\n",
+                                                 "line 2: condition 'own'; expected one of self"),
+    ("generated,language\n,tr\n", "line 2: `generated` is empty"), ("generated\n", "no rows"),
+    ("generated\na.mp4\na.mp4\n", "a.mp4 is listed twice"),
     ("generated,condition\na.mp4,shuffled\n", "needs `audio`"), ("generated,sample\na.mp4,one\n", "sample 'one' is no number")])
 def test_an_index_that_cannot_be_meant(tmp_path, text, message):
     with pytest.raises(ScoreError, match=message):
@@ -62,14 +66,17 @@ class Fake:
         self.protocol = protocol
 
     def rows(self, entry, sets=False):
-        row = dict.fromkeys(columns("scores")) | {"generated_id": f"{entry.system}/{entry.name}-t0", "protocol": f"{self.protocol}()", "n_frames": 75}
+        row = dict.fromkeys(columns("scores")) | {"generated_id": f"{entry.system}/{entry.name}-t0",
+                                                  "protocol": f"{self.protocol}()", "n_frames": 75}
         if entry.name == "good.mp4":
-            return [row | dict.fromkeys(METRICS, 1.5) | {"offset_frames": -2, "null_reasons": [], "expert": "small:1", "mean_dist": [1.0]}]
+            return [row | dict.fromkeys(METRICS, 1.5) | {"offset_frames": -2, "null_reasons": [], "expert": "small:1",
+                                                         "mean_dist": [1.0]}]
         return [row | {"null_reasons": [{"metric": m, "reason": "decode_error"} for m in METRICS]}]
 
 
 def call(paths, **more):
-    given = dict.fromkeys(("reference", "language", "speaker", "index", "expert", "out", "report")) | {"protocol": "syncnet-direct", "as_json": False}
+    given = dict.fromkeys(("reference", "language", "speaker", "index", "expert", "out",
+                           "report")) | {"protocol": "syncnet-direct", "as_json": False}
     return score.score(paths, **given | more)
 
 
@@ -80,12 +87,15 @@ def test_status_table_and_json(tmp_path, monkeypatch, capsys):
     bad.touch()
     assert call([good]) == 0
     text, notes = capsys.readouterr()
-    assert "LSE-D*" in text and "-2" in text and "mean |offset| 2.00 frames, within 1 frame 0%" in text and "protocol: syncnet-v2-direct" in text
+    assert "LSE-D*" in text and "-2" in text and "mean |offset| 2.00 frames, within 1 frame 0%" in text
+    assert "protocol: syncnet-v2-direct" in text
     assert "a note" in notes
     assert call([good, bad], as_json=True, out=tmp_path / "rows.json") == 1
     text, notes = capsys.readouterr()
     rows = json.loads(text)
-    assert [r["generated_id"] for r in rows] == ["unnamed/good.mp4-t0", "unnamed/bad.mp4-t0"] == [r["generated_id"] for r in json.loads((tmp_path / "rows.json").read_text())]
+    written = json.loads((tmp_path / "rows.json").read_text())
+    names = ["unnamed/good.mp4-t0", "unnamed/bad.mp4-t0"]
+    assert [r["generated_id"] for r in rows] == names == [r["generated_id"] for r in written]
     assert "bad.mp4-t0: no figure at all: decode_error" in notes
     assert call([good, bad]) == 1
     assert "1 without LSE: decode_error 1" in capsys.readouterr().out
@@ -94,7 +104,8 @@ def test_status_table_and_json(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(("more", "message"), [
     ({"paths": []}, "name videos or folders, or an --index"), ({"protocol": "syncnet"}, "no protocol is called 'syncnet'"),
     ({"out": "rows.txt"}, "expected a name ending in .json"), ({"report": "r"}, "--report needs an --index"),
-    ({"expert": "none.model"}, "--expert .*none.model: no such file"), ({"index": "i.csv", "paths": [], "language": "tr"}, "stand in the columns")])
+    ({"expert": "none.model"}, "--expert .*none.model: no such file"),
+    ({"index": "i.csv", "paths": [], "language": "tr"}, "stand in the columns")])
 def test_calls_that_cannot_be_meant(tmp_path, more, message):
     (tmp_path / "a.mp4").touch()
     more = {k: tmp_path / v if k in ("out", "report", "expert", "index") else v for k, v in more.items()}

@@ -47,7 +47,8 @@ def resolved(text, raw, folder):
 
 
 def test_the_committed_graph_is_what_params_ask_for(root):
-    assert (root / "dvc.yaml").read_text() == graph.render_graph(load_params(root / "params.yaml"), root), "run: babelface graph --write"
+    asked = graph.render_graph(load_params(root / "params.yaml"), root)
+    assert (root / "dvc.yaml").read_text() == asked, "run: babelface graph --write"
 
 
 def test_rendering_twice_gives_the_same_text(render, raw):
@@ -86,7 +87,8 @@ def test_another_language_changes_no_other_instance(render, raw, tmp_path):
 
 def test_another_corpus_changes_no_other_instance(render, raw, tmp_path):
     before = resolved(render(raw), raw, tmp_path / "r")
-    more = merged(raw, {"corpora": {"mine": {"adapter": "folder", "path": "/somewhere/clips", "languages": {"en": {}, "und": {}}}}})
+    more = merged(raw, {"corpora": {"mine": {"adapter": "folder", "path": "/somewhere/clips",
+                                             "languages": {"en": {}, "und": {}}}}})
     after = resolved(render(more), more, tmp_path / "r")
     assert "/somewhere/clips" in after["download@mine-en"][1] and "corpora/folder.py" in after["download@mine-en"][1]
     assert after["download@mine-en"][2].keys() >= {"corpora.mine.path", "corpora.mine.adapter", "corpora.mine.languages.en"}
@@ -157,8 +159,10 @@ def _reads(path):
 
 # What results do not depend on, and functions of Params over corpora, which the graph answers with dependencies.
 # How patient a fetch is and where it keeps files changes no byte of what arrives.
-# Where items are worked on neither; of `executor`, which stages hand on whole, codec_threads alone counts, where media are written.
-NOT_TRACKED = ("executor.timeout_s", "fetch.keep", "fetch.store", "fetch.timeout_s", "instances", "instance", "training_instances", "training_languages")
+# Where items are worked on neither; of `executor`, which stages hand on whole, codec_threads alone counts, where media are
+# written.
+NOT_TRACKED = ("executor.timeout_s", "fetch.keep", "fetch.store", "fetch.timeout_s", "instances", "instance",
+               "training_instances", "training_languages")
 
 
 @pytest.mark.parametrize("stage", spec.STAGES)

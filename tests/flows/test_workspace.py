@@ -44,7 +44,10 @@ def test_it_is_found_when_the_project_is_no_git_clone(workspace, tmp_path):
     place = workspace()
     subprocess.run(["rm", "-rf", str(place / ".git")], check=True)
     again = create_workspace(tmp_path / "again", root=place)
-    files = lambda folder: {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and ".git/" not in p.as_posix()}  # noqa: E731
+
+    def files(folder):
+        return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and ".git/" not in p.as_posix()}
+
     assert {f for f in files(place) if "/tmp/" not in f} == {f for f in files(again) if "/tmp/" not in f}
 
 

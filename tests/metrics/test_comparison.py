@@ -167,7 +167,8 @@ def test_two_runs_with_one_system_each_are_compared_under_any_name():
 
 
 def test_padded_lse_c_is_not_compared_across_lengths():
-    a = [row("s", track=str(i), speaker=str(i), lse_c=5.0, lse_d=8.0, n_windows=50 + i, protocol="p(edges=zeros)") for i in range(8)]
+    a = [row("s", track=str(i), speaker=str(i), lse_c=5.0, lse_d=8.0, n_windows=50 + i, protocol="p(edges=zeros)")
+         for i in range(8)]
     b = [r | {"lse_c": 4.0 - 0.01 * i, "n_windows": r["n_windows"] + (i == 0)} for i, r in enumerate(a)]
     found = {c.metric: c for c in compare(a, b).changes}
     assert found["lse_c"].clips["other_length"] == 1 and found["lse_c"].change.n_clips == 7 and found["lse_c"].mean_a is None

@@ -130,7 +130,8 @@ def test_the_fast_ssim_of_clips_equals_scikit_image_to_six_decimals(sigma, seed,
     a = picture(seed, shape)
     b = noisy(a, sigma, seed)
     expected = reference.structural_similarity(
-        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2 if a.ndim == 3 else None
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255,
+        channel_axis=2 if a.ndim == 3 else None
     )
     assert image.ssim_clip([a], [b]).mean == pytest.approx(expected, abs=1e-6)
 

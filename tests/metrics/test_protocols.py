@@ -7,7 +7,16 @@ from typing import get_args
 import pytest
 
 from core.params import Score
-from metrics.protocols import LENGTHS_DIFFER, PROTOCOLS, describe, is_padded, lengths_differ, name_in, protocol, without_mixed_lengths
+from metrics.protocols import (
+    LENGTHS_DIFFER,
+    PROTOCOLS,
+    describe,
+    is_padded,
+    lengths_differ,
+    name_in,
+    protocol,
+    without_mixed_lengths,
+)
 from metrics.robustness import Table
 from metrics.validity import expert_validity
 
@@ -23,8 +32,10 @@ def said(name: str, **changes) -> str:
 
 def row(system="real", condition="self", track="t0", n_windows=80, lse_c=5.0, text=PADDED, **more):
     return {"generated_id": f"{system}.{condition}.{track}", "track_id": track, "clip_id": track, "corpus": "c", "language": "en",
-            "cluster": f"speaker:{track}", "system": system, "condition": condition, "audio_clip_id": track, "audio_language": "en",
-            "training_languages": [], "protocol": text, "n_windows": n_windows, "lse_c": lse_c, "lse_d": 8.0, "null_reasons": []} | more
+            "cluster": f"speaker:{track}", "system": system, "condition": condition, "audio_clip_id": track,
+            "audio_language": "en",
+            "training_languages": [], "protocol": text, "n_windows": n_windows, "lse_c": lse_c, "lse_d": 8.0,
+            "null_reasons": []} | more
 
 
 def test_the_params_know_the_same_protocols():
@@ -42,9 +53,10 @@ def test_every_protocol_says_what_it_needs():
 
 
 def test_whatever_must_match_is_in_the_string():
-    assert said("syncnet-v2-direct") == ("syncnet-v2-direct(view=syncnet 224x224, vshift=15, min_windows=20, finder=yunet:01234567, "
-                                         "box=1.01-0.02, jpeg=no, edges=pairs, sound=clip)")
-    changes = [{"view": "mouth"}, {"height": 48}, {"width": 64}, {"vshift": 10}, {"min_windows": 30}, {"finder": "blazeface:0123456789abcdef"},
+    assert said("syncnet-v2-direct") == ("syncnet-v2-direct(view=syncnet 224x224, vshift=15, min_windows=20, "
+                                         "finder=yunet:01234567, box=1.01-0.02, jpeg=no, edges=pairs, sound=clip)")
+    changes = [{"view": "mouth"}, {"height": 48}, {"width": 64}, {"vshift": 10}, {"min_windows": 30},
+               {"finder": "blazeface:0123456789abcdef"},
                {"finder": "yunet:9123456789abcdef"}, {"box_scale": 1.0}, {"box_shift": 0.0}, {"sound": "file"}]
     assert len({said("syncnet-v2-direct"), *(said("syncnet-v2-direct", **c) for c in changes)}) == len(changes) + 1
     assert len({said(name) for name in PROTOCOLS}) == 4 and {name_in(said(name)) for name in PROTOCOLS} == set(PROTOCOLS)
@@ -63,7 +75,8 @@ def test_padded_confidence_of_clips_of_two_lengths_is_nowhere_averaged():
 
 
 def test_a_report_compares_padded_confidence_within_clips_only():
-    rows = [row(track="a"), row(track="b", n_windows=24, lse_c=9.0), row("s", track="a", lse_c=4.0), row("s", track="b", n_windows=23, lse_c=2.0)]
+    rows = [row(track="a"), row(track="b", n_windows=24, lse_c=9.0), row("s", track="a", lse_c=4.0),
+            row("s", track="b", n_windows=23, lse_c=2.0)]
     cell = Table(rows, resamples=100).cell("s", "self", "en", "lse_c")
     assert cell.value.n_clips == 0 and cell.nulls == {LENGTHS_DIFFER: 2}
     assert (cell.gap.mean, cell.gap.n_clips) == (1.0, 1), "clip b is one window shorter than its real video"
@@ -75,5 +88,6 @@ def test_a_report_compares_padded_confidence_within_clips_only():
 
 
 def test_the_expert_is_judged_on_pairs_of_one_length():
-    rows = [row(track="a"), row(condition="shuffled", track="a", lse_c=1.0), row(track="b"), row(condition="shuffled", track="b", lse_c=1.0, n_windows=30)]
+    rows = [row(track="a"), row(condition="shuffled", track="a", lse_c=1.0), row(track="b"),
+            row(condition="shuffled", track="b", lse_c=1.0, n_windows=30)]
     assert expert_validity(rows, 0.0)["en"].n_clips == 1

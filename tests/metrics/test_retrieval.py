@@ -94,5 +94,6 @@ def test_parts_find_what_one_mean_cannot():
     pieces = rng.normal(size=(16, 8)) * 3
     video = [pieces[rng.permutation(16)].repeat(4, 0) + rng.normal(size=(64, 8)) for _ in range(12)]
     audio = [v + rng.normal(size=v.shape) for v in video]
-    by = {n: retrieval(*(np.stack([in_parts(e, n).ravel() for e in some]) for some in (audio, video)), (1,), "l2") for n in (1, 16)}
+    by = {n: retrieval(*(np.stack([in_parts(e, n).ravel() for e in some]) for some in (audio, video)), (1,), "l2")
+          for n in (1, 16)}
     assert by[16].audio_to_video[1] == 1.0 and by[1].audio_to_video[1] < 0.8

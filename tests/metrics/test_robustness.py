@@ -155,7 +155,8 @@ def test_a_system_that_trained_on_the_model_says_nothing_of_its_twin():
     rng = np.random.default_rng(5)
     rows = []
     for tag, mean in (("tr", 0.9), ("x-twin", 0.5)):
-        rows += [r | {"training_languages": ["tr"]} for r in speakers(tag, mean + 0.02 * rng.standard_normal(8), "s", "opening_correlation")]
+        rows += [r | {"training_languages": ["tr"]} for r in speakers(tag, mean + 0.02 * rng.standard_normal(8), "s",
+                                                                      "opening_correlation")]
     result = twin_comparisons(Table(rows, resamples=100), {"x-twin": "tr"})
     assert [(c.p, c.reason) for c in result] == [(None, "trained_on_the_model")] and found(result, 0.05) == []
     others = [r | {"training_languages": ["en"]} for r in rows]

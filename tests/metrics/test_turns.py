@@ -1,4 +1,5 @@
-"""Turns: every moment of speech goes to one face, short turns to their neighbours, and the share that is right is counted in time."""
+"""Turns: every moment of speech goes to one face, short turns to their neighbours, and the share that is right is counted in
+time."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def test_a_short_turn_goes_to_its_neighbour():
     scores = np.zeros((2, 200))
     scores[0, :], scores[1, 100:105], scores[1, 0:5] = 1.0, 2.0, 2.0
     assert find_turns(scores, [(0.0, 8.0)], smooth_frames=1) == [(0.0, 8.0, 0)]
-    assert find_turns(scores, [(0.0, 8.0)], smooth_frames=1, min_turn_s=0.1) == [(0.0, 0.2, 1), (0.2, 4.0, 0), (4.0, 4.2, 1), (4.2, 8.0, 0)]
+    assert find_turns(scores, [(0.0, 8.0)], smooth_frames=1,
+                      min_turn_s=0.1) == [(0.0, 0.2, 1), (0.2, 4.0, 0), (4.0, 4.2, 1), (4.2, 8.0, 0)]
 
 
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 30))

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import yaml
 
-from models.experts.diarization import ClusterDiarizer, PyannoteDiarizer, describe, named, open_diarizer, pipeline_folder, pitch_hz
+from models.experts.diarization import (
+    ClusterDiarizer,
+    PyannoteDiarizer,
+    describe,
+    named,
+    open_diarizer,
+    pipeline_folder,
+    pitch_hz,
+)
 from tests.models.test_voice import segmentation_checkpoint
 
 RATE = 16000

@@ -41,7 +41,8 @@ def official(shared):
         side = round(1.8 * float(max(box[2:] - box[:2])))
         left, top = (round(float(c) - side / 2) for c in (box[:2] + box[2:]) / 2)
         wide = np.pad(rgb, ((side, side), (side, side), (0, 0)))[top + side:top + 2 * side, left + side:left + 2 * side]
-        faces = net.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(wide))).face_landmarks
+        faces = net.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB,
+                                           data=np.ascontiguousarray(wide))).face_landmarks
         return np.array([(p.x, p.y) for p in faces[0]]) * side - 0.5 + (left, top) if faces else None
 
     yield points

@@ -43,8 +43,8 @@ def test_languages_by_their_main_part():
 
 
 @pytest.mark.parametrize(("target", "match"), [
-    ("nothing", "package.module:name"), ("no_such_package:Reader", "cannot be imported"), (f"{HERE}:Nobody", "cannot be imported"),
-    (f"{HERE}:Halfway", "languages, view, read")])
+    ("nothing", "package.module:name"), ("no_such_package:Reader", "cannot be imported"),
+    (f"{HERE}:Nobody", "cannot be imported"), (f"{HERE}:Halfway", "languages, view, read")])
 def test_what_is_no_reader_is_refused(target, match):
     with pytest.raises(ValueError, match=match):
         open_lip_reader(target)

@@ -79,7 +79,8 @@ def test_the_reference_scorers_numbers_through_jpeg(shared, clip):
     found = lse(*embed_clip(golden_net(), squashed(media.read_frames_jpeg(path)), media.read_audio(path)))
     assert found.offset_frames == wanted["offset"] and found.n_windows == wanted["windows"]
     assert found.lse_d == pytest.approx(wanted["lse_d"], rel=3e-3) and found.lse_c == pytest.approx(wanted["lse_c"], rel=6e-3)
-    apart, without = (np.abs(np.array(curve) - wanted["mean_dist"]).mean() for curve in (found.mean_dist, golden["decoded_frames"]["mean_dist"]))
+    apart, without = (np.abs(np.array(curve) - wanted["mean_dist"]).mean()
+                      for curve in (found.mean_dist, golden["decoded_frames"]["mean_dist"]))
     assert apart < without
 
 
@@ -92,14 +93,17 @@ def test_the_published_figures_with_the_published_weights(shared):
     except WeightsMissing:
         pytest.skip("the public syncnet_v2.model is not here: put it into BABELFACE_MODELS or the weights' cache")
     path = shared / "real" / "clips" / "syncnet_example.avi"
-    found = lse(*embed_clip(open_sync("syncnet", load_torch(file.path)), squashed(media.read_frames_jpeg(path)), media.read_audio(path)))
-    assert found.offset_frames == 3 and found.lse_d == pytest.approx(5.353, abs=0.02) and found.lse_c == pytest.approx(10.021, abs=0.03)
+    found = lse(*embed_clip(open_sync("syncnet", load_torch(file.path)), squashed(media.read_frames_jpeg(path)),
+                            media.read_audio(path)))
+    assert found.offset_frames == 3
+    assert found.lse_d == pytest.approx(5.353, abs=0.02) and found.lse_c == pytest.approx(10.021, abs=0.03)
 
 
 def test_bfloat16_moves_scores_by_a_hair():
     rng = np.random.default_rng(0)
     frames = np.repeat(rng.integers(0, 256, (7, 28, 28, 3), np.uint8), 8, 1).repeat(8, 2)
-    exact, rough = golden_net().embed_video(frames), open_sync("syncnet", golden_net().state_dict(), precision="bfloat16").embed_video(frames)
+    exact = golden_net().embed_video(frames)
+    rough = open_sync("syncnet", golden_net().state_dict(), precision="bfloat16").embed_video(frames)
     assert rough.dtype == np.float32 and 0 < np.linalg.norm(rough - exact) < 0.02 * np.linalg.norm(exact)
     for kind, precision in (("syncnet", "float16"), ("small", "bfloat16")):
         with pytest.raises(ValueError, match=f"{kind}: precision '{precision}'; expected float32"):

@@ -106,8 +106,8 @@ def _bias(folder: Path, rng: np.random.Generator, tracks: list, rows: list[dict]
         if row["system"] == "real":
             lead = (2.0 if row["language"] == "en" else 0.8) * (row["condition"] == "self")
             out.append({k: row.get(k) for k in columns("scores")} | {
-                "expert": "small:efefefef", "expert_sha256": "ef" * 32, "null_reasons": [], "mean_dist": None, "lag_offsets": None,
-                "lse_c": float(1 + lead + 0.3 * rng.standard_normal()), "lse_d": 8.0})
+                "expert": "small:efefefef", "expert_sha256": "ef" * 32, "null_reasons": [], "mean_dist": None,
+                "lag_offsets": None, "lse_c": float(1 + lead + 0.3 * rng.standard_normal()), "lse_d": 8.0})
     _stage(folder, "bias", "syncnet-en", {"scores": out}, {tag: sum(r["language"] == tag for r in out) for tag in LANGUAGES})
 
 
@@ -128,8 +128,8 @@ def _sets(folder: Path, name: str, scores: list[dict]) -> None:
             for way in ("audio_to_video", "video_to_audio"):
                 few = len(found) < 2 * k
                 value = None if few else 0.05 if condition == "shuffled" else 0.8 - LANGUAGES[tag][0]
-                out.append(base | {"metric": "retrieval_recall", "k": k, "direction": way, "n": len(found), "unit": "clips", "n_needed": 2 * k,
-                                   "region": "sync view", "network": "small:abababab", "value": value,
+                out.append(base | {"metric": "retrieval_recall", "k": k, "direction": way, "n": len(found), "unit": "clips",
+                                   "n_needed": 2 * k, "region": "sync view", "network": "small:abababab", "value": value,
                                    "chance": None if few else k / len(found), "reason": "too_few" if few else None})
     _stage(folder, "sets", name, {"sets": out}, {tag: sum(k[2] == tag for k in groups) for tag in LANGUAGES})
 

@@ -14,25 +14,29 @@ from tests.metrics.test_robustness import row as score_row
 
 
 def row(system="s", condition="self", language="en", metric="fid", **more):
-    base = {"set_id": f"{system}.{condition}.c.{language}", "corpus": "c", "language": language, "system": system, "condition": condition,
-            "metric": metric, "k": None, "direction": None, "value": None, "chance": None, "n": 0, "unit": "frames", "n_needed": 100, "n_clips": 0,
-            "n_frames": 0, "region": "face", "network": None, "reason": None}
+    base = {"set_id": f"{system}.{condition}.c.{language}", "corpus": "c", "language": language, "system": system,
+            "condition": condition,
+            "metric": metric, "k": None, "direction": None, "value": None, "chance": None, "n": 0, "unit": "frames",
+            "n_needed": 100, "n_clips": 0, "n_frames": 0, "region": "face", "network": None, "reason": None}
     return base | more
 
 
 def recall(value=0.5, k=1, direction="audio_to_video", **more):
-    return row(metric="retrieval_recall", k=k, direction=direction, value=value, chance=0.1, n=10, unit="clips", n_needed=2 * k, network="small:0", **more)
+    return row(metric="retrieval_recall", k=k, direction=direction, value=value, chance=0.1, n=10, unit="clips", n_needed=2 * k,
+               network="small:0", **more)
 
 
 def validity(*languages):
-    rows = [score_row(condition=c, track=f"{tag}{i}", language=tag, speaker=str(i), lse_c=v) for tag, good in languages for i in range(4)
+    rows = [score_row(condition=c, track=f"{tag}{i}", language=tag, speaker=str(i), lse_c=v) for tag, good in languages
+            for i in range(4)
             for c, v in (("self", 3.0 if good else 1.0), ("shuffled", 2.0))]
     return expert_validity(rows, 0.0)
 
 
 def test_where_the_expert_may_not_judge_recall_is_null_and_fid_stays():
     rows = [recall(language="en"), recall(language="ko"), row(language="ko", value=12.0, network="inception:0", n=200)]
-    found = {(r["metric"], r["language"]): r for r in set_figures(rows, validity(("en", True), ("ko", False)), several_corpora=False)}
+    given = set_figures(rows, validity(("en", True), ("ko", False)), several_corpora=False)
+    found = {(r["metric"], r["language"]): r for r in given}
     assert found["retrieval_recall", "en"]["value"] == 0.5 and found["fid", "ko"]["value"] == 12.0
     assert (found["retrieval_recall", "ko"]["value"], found["retrieval_recall", "ko"]["reason"]) == (None, "expert_not_valid_here")
     assert rows[1]["value"] == 0.5, "the rows given stay as they are"
@@ -50,17 +54,21 @@ def test_figures_of_two_networks_are_not_brought_together():
 
 
 def test_the_table_has_what_there_is_and_counts_what_there_is_not():
-    rows = [recall(), recall(direction="video_to_audio", value=0.25), row(reason="no_weights"), row(language="tr", reason="no_weights"),
+    rows = [recall(), recall(direction="video_to_audio", value=0.25), row(reason="no_weights"),
+            row(language="tr", reason="no_weights"),
             *(recall(None, 10, d, reason="too_few") for d in ("audio_to_video", "video_to_audio"))]
     found = set_table(rows)
-    assert [name for name, _, _ in found["columns"]] == ["R@1 sound to picture", "R@1 picture to sound"] == [heading(r) for r in rows[:2]]
+    names = [name for name, _, _ in found["columns"]]
+    assert names == ["R@1 sound to picture", "R@1 picture to sound"] == [heading(r) for r in rows[:2]]
     assert [(r["system"], r["language"], [c["value"] for c in r["cells"]]) for r in found["rows"]] == [("s", "en", [0.5, 0.25])]
-    assert [(a["name"], a["reason"], a["needed"], a["n"]) for a in found["absent"]] == [("FID", "no_weights", "", 2), ("R@K", "too_few", "20 clips", 1)]
+    absent = [(a["name"], a["reason"], a["needed"], a["n"]) for a in found["absent"]]
+    assert absent == [("FID", "no_weights", "", 2), ("R@K", "too_few", "20 clips", 1)]
     assert set_table([]) == {"columns": [], "rows": [], "absent": []}
 
 
 def test_page_text_and_csv_say_the_same(report_of):
-    assert {r["reason"] for r in report_of["sets"] if r["language"] == "ko" and r["metric"] == "retrieval_recall"} >= {"expert_not_valid_here"}
+    assert {r["reason"] for r in report_of["sets"] if r["language"] == "ko"
+            and r["metric"] == "retrieval_recall"} >= {"expert_not_valid_here"}
     page, text, csv = render(report_of, {}), markdown(report_of), files(report_of)["sets.csv"]
     assert 'id="sets"' in page and "R@1 sound to picture" in page and "chance 0.17" in page
     for said in ("R@1 sound to picture", "the network's weights are not on this machine", "one sample of every input"):

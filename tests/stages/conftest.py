@@ -72,7 +72,8 @@ def drifting(shot: int, n: int) -> list[np.ndarray]:
     """One shot: a smooth picture of its own colours that moves slowly."""
     y, x = np.mgrid[0:96, 0:128]
     colours = np.array([(60, 110, 200), (210, 160, 60), (90, 220, 120)])[shot]
-    return [np.clip(colours * (0.6 + 0.4 * np.sin((x + 2 * y + k) / 30 + shot))[..., None], 0, 255).astype(np.uint8) for k in range(n)]
+    return [np.clip(colours * (0.6 + 0.4 * np.sin((x + 2 * y + k) / 30 + shot))[..., None], 0, 255).astype(np.uint8)
+            for k in range(n)]
 
 
 def wav(plan: dict) -> np.ndarray:
@@ -106,11 +107,14 @@ def odd(tmp_path_factory):
     data[place:place + size] = b"\xff" * size
     (source / "torn.mp4").write_bytes(data)
     media.write_video(source / "cuts.mp4", [f for k, n in enumerate((70, 80, 75)) for f in drifting(k, n)],
-                      audio=wav({"length_s": 9.0, "clicks": [], "speech": [(0.2, 1.3), (1.6, 2.6), (3.0, 4.2), (4.5, 5.7), (6.2, 7.3), (7.6, 8.7)]}))
+                      audio=wav({"length_s": 9.0, "clicks": [],
+                                 "speech": [(0.2, 1.3), (1.6, 2.6), (3.0, 4.2), (4.5, 5.7), (6.2, 7.3), (7.6, 8.7)]}))
     # The picture ends before anybody speaks.
-    media.write_video(source / "late.mp4", drifting(0, 75), audio=wav({"length_s": 9.0, "speech": [(5.0, 6.2), (6.6, 8.0)], "clicks": []}))
+    late = {"length_s": 9.0, "speech": [(5.0, 6.2), (6.6, 8.0)], "clicks": []}
+    media.write_video(source / "late.mp4", drifting(0, 75), audio=wav(late))
     names = ("good", "brief", "mute", "heard", "quiet", "junk", "torn", "cuts", "late")
-    index(source, [{"file": f"{n}.mp4", "language": "en", "speaker": "made" if n == "good" else "", "kind": "generated" if n == "good" else ""}
+    index(source, [{"file": f"{n}.mp4", "language": "en", "speaker": "made" if n == "good" else "",
+                    "kind": "generated" if n == "good" else ""}
                    for n in names] + [{"file": "gone.mp4", "language": "en"}])
     workspace(folder, {"odd": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}})
     with inside(folder) as params:

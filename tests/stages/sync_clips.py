@@ -127,6 +127,7 @@ def fabricated_track(clip: dict, box: tuple[float, float, float, float], rng: np
     points = rng.uniform(-0.3, 0.3, (N_LANDMARKS, 2)) * half + ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     points[[33, 263, 61, 291]] = points.mean(0) + np.array([(-0.3, -0.2), (0.3, -0.2), (-0.15, 0.2), (0.15, 0.2)]) * half
     track = Track(np.tile(np.float32(box), (n, 1)), np.tile(np.float32(points), (n, 1, 1)), np.ones(n, bool))
-    kept = {k: clip[k] for k in ("clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file", "start_frame", "n_frames")}
-    return kept | pack_track(track) | {"track_id": f"{clip['clip_id']}-t0", "track_index": 0, "face_share": 1.0, "mesh_share": 1.0,
-                                       "face_px": 2 * half, "finder": "none", "landmarker": "none"}
+    kept = {k: clip[k] for k in ("clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file",
+                                 "start_frame", "n_frames")}
+    return kept | pack_track(track) | {"track_id": f"{clip['clip_id']}-t0", "track_index": 0, "face_share": 1.0,
+                                       "mesh_share": 1.0, "face_px": 2 * half, "finder": "none", "landmarker": "none"}

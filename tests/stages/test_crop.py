@@ -46,7 +46,8 @@ def test_views_are_cuts_of_the_source_frames_as_jpeg(talkers, store, tracks, vie
             assert np.array_equal(stored[f], media.decode_jpeg(media.encode_jpeg(cut, params.crop.jpeg_quality)))
             assert np.abs(stored[f].astype(int) - cut).mean() < 6
         facts = store.row(row["track_id"], view)
-        assert (facts["height"], facts["width"], facts["n_frames"], facts["clip_id"]) == (*template.shape, row["n_frames"], row["clip_id"])
+        assert (facts["height"], facts["width"], facts["n_frames"],
+                facts["clip_id"]) == (*template.shape, row["n_frames"], row["clip_id"])
 
 
 def test_random_access_equals_reading_in_order(store, tracks):
@@ -78,8 +79,8 @@ def test_views_show_the_frame_of_their_index(sync, name):
 
 def crop_mapper(folder, instance, store, min_mesh_share=0.9):
     params = load_params(folder / "params.yaml")
-    return Mapper({"views": {n: params.crop.views[n].model_dump() for n in store}, "min_mesh_share": min_mesh_share, "jpeg_quality": 92,
-                   "media": str(folder / "data" / "download" / instance / "media"), "threads": 1})
+    return Mapper({"views": {n: params.crop.views[n].model_dump() for n in store}, "min_mesh_share": min_mesh_share,
+                   "jpeg_quality": 92, "media": str(folder / "data" / "download" / instance / "media"), "threads": 1})
 
 
 def test_a_track_without_a_mesh_has_no_aligned_view(sync):

@@ -22,7 +22,8 @@ def test_files_arrive_as_they_are_with_their_hash(odd):
         data = arrived.read_bytes()
         assert data == (odd / "source" / row["source"]).read_bytes()
         assert (row["bytes"], row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
-    assert sorted(p.name for p in (odd / "data" / "download" / "odd-en" / "media").iterdir()) == sorted(r["file"] for r in rows.values())
+    media_folder = odd / "data" / "download" / "odd-en" / "media"
+    assert sorted(p.name for p in media_folder.iterdir()) == sorted(r["file"] for r in rows.values())
     assert (rows["good"]["kind"], rows["good"]["speaker"], rows["good"]["cluster"]) == ("generated", "made", "speaker:made")
     assert (rows["brief"]["kind"], rows["brief"]["speaker"], rows["brief"]["cluster"]) == ("real", None, "recording:brief")
 
@@ -48,7 +49,8 @@ def test_every_line_of_the_index_is_accounted_for(odd):
 def test_outputs_name_no_place_of_this_machine(odd):
     for path in (odd / "data").rglob("*"):
         if path.is_file() and path.suffix in (".json", ".parquet") and "media" not in path.parts:
-            table = json.dumps(shards.read_shard(path).to_pylist(), default=str) if path.suffix == ".parquet" else path.read_text()
+            table = json.dumps(shards.read_shard(path).to_pylist(),
+                               default=str) if path.suffix == ".parquet" else path.read_text()
             assert str(odd.parent) not in table, path.relative_to(odd)
 
 
@@ -85,12 +87,15 @@ def test_the_truth_of_a_corpus_travels_with_its_recordings(talkers):
 
 def test_stretches_of_one_file_become_recordings_of_one_cluster_with_what_the_index_says(tmp_path):
     mux(tmp_path / "talk.mp4", times_s=[i / 25 for i in range(75)], tracks=[{"codec": "aac", "samples": hum(SHORT)}])
-    (tmp_path / "t.csv").write_text("id,file,start_s,end_s,x0,y0,x1,y1,language\na,talk.mp4,0,1,,,,,en\nb,talk.mp4,1,2.4,0,0,0.5,1,en\nc,talk.mp4,2,1,,,,,en\n")
+    (tmp_path / "t.csv").write_text("id,file,start_s,end_s,x0,y0,x1,y1,language\n"
+                                    "a,talk.mp4,0,1,,,,,en\nb,talk.mp4,1,2.4,0,0,0.5,1,en\nc,talk.mp4,2,1,,,,,en\n")
     workspace(tmp_path, {"cut": {"adapter": "csv", "path": str(tmp_path / "t.csv"), "languages": {"en": {}}}})
     with inside(tmp_path) as params:
         stats = stages.download.main("cut-en", params)
     rows = {r["recording_id"]: r for r in rows_of(tmp_path, "download", "cut-en", "recordings")}
-    assert (stats["items_in"], stats["kept"], stats["rejected"]) == (3, 2, 1) and {r["cluster"] for r in rows.values()} == {"recording:talk.mp4"}
-    assert json.loads(rows["b"]["extra"]) == {"box": [0.0, 0.0, 0.5, 1.0], "box_unit": "share", "end_s": 2.4, "start_s": 1.0, "video": "talk.mp4"}
+    assert (stats["items_in"], stats["kept"], stats["rejected"]) == (3, 2, 1)
+    assert {r["cluster"] for r in rows.values()} == {"recording:talk.mp4"}
+    assert json.loads(rows["b"]["extra"]) == {"box": [0.0, 0.0, 0.5, 1.0], "box_unit": "share", "end_s": 2.4, "start_s": 1.0,
+                                              "video": "talk.mp4"}
     folder = tmp_path / "data" / "download" / "cut-en" / "media"
     assert [media.frame_count(folder / rows[i]["file"]) for i in "ab"] == [25, 35] and not list(folder.glob("*.mp4"))

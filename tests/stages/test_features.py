@@ -27,7 +27,8 @@ def by_clip(folder, instance):
 def test_features_are_those_of_the_decoded_sound(sync):
     for clip, row in by_clip(sync.folder, "sync-en"):
         samples, got = media.decode_flac(clip["audio"]), arrays(row)
-        wanted = {"mel": audio.mel_wav2lip(samples).T, "mfcc_syncnet": mfcc.mfcc_syncnet(samples), "mfcc_speech2vid": mfcc.mfcc_htk(samples)}
+        wanted = {"mel": audio.mel_wav2lip(samples).T, "mfcc_syncnet": mfcc.mfcc_syncnet(samples),
+                  "mfcc_speech2vid": mfcc.mfcc_htk(samples)}
         for name in WIDTHS:  # sums on several threads round otherwise than on the worker's one
             np.testing.assert_allclose(got[name], wanted[name], atol=1e-4, rtol=1e-5, err_msg=name)
         assert (row["track_id"], row["n_frames"], row["n_samples"]) == (f"{clip['clip_id']}-t0", clip["n_frames"], len(samples))

@@ -21,7 +21,8 @@ SIZE, PLANTED = 160, "x-bad"
 
 def rows(*specs):
     """Track rows from (id, language, recording, n_frames), each of a speaker of its own, or (..., speaker)."""
-    return [{"track_id": i, "language": tag, "recording_id": rec, "n_frames": n, "corpus": "toy", "cluster": f"speaker:{(*who, rec)[0]}",
+    return [{"track_id": i, "language": tag, "recording_id": rec, "n_frames": n, "corpus": "toy",
+             "cluster": f"speaker:{(*who, rec)[0]}",
              "fold": "planted" if tag == PLANTED else "real"} for i, tag, rec, n, *who in specs]
 
 
@@ -39,8 +40,10 @@ def test_shuffled_sound_is_the_same_voice_saying_something_else_where_that_is_lo
     some = rows(("a", "en", "r1", 50, "anna"), *((f"x{k}", "en", f"x{k}", 60) for k in range(20)), ("b", "en", "r2", 50, "anna"),
                 ("c", "en", "r3", 40, "anna"))
     assert {partner(some[0], some, "shuffled", seed)["track_id"] for seed in range(5)} == {"b"}
-    assert partner(some[0], [*some[:-2], some[-1]], "shuffled", 0)["track_id"][0] == "x", "a whole clip of another rather than half a one"
-    assert any(partner(some[0], some, "cross-audio", seed)["track_id"] != "b" for seed in range(5)), "another's voice is wanted there"
+    assert partner(some[0], [*some[:-2], some[-1]], "shuffled",
+                   0)["track_id"][0] == "x", "a whole clip of another rather than half a one"
+    assert any(partner(some[0], some, "cross-audio", seed)["track_id"] != "b"
+               for seed in range(5)), "another's voice is wanted there"
 
 
 def test_another_language_is_another_one_and_not_a_planted_one():
@@ -203,8 +206,8 @@ def test_the_pasted_face_lies_where_it_was_cut(toy_data, monkeypatch):
 
 
 def test_a_flash_and_its_click_stay_together_through_paste_and_encoding(toy_data, monkeypatch, tmp_path):
-    """A clip that starts at frame 5 of its recording flashes at its own frame 12 and clicks in the middle of it. A system that gives
-    back what it was shown must give back both, at that time, in the video that somebody would watch."""
+    """A clip that starts at frame 5 of its recording flashes at its own frame 12 and clicks in the middle of it. A system that
+    gives back what it was shown must give back both, at that time, in the video that somebody would watch."""
     from media_clips import click_track, clicks_in
 
     monkeypatch.chdir(toy_data)
@@ -222,7 +225,8 @@ def test_a_flash_and_its_click_stay_together_through_paste_and_encoding(toy_data
     frames = [np.full((SIZE, SIZE, 3), 230 if f == first + at else 60, np.uint8) for f in range(first + n)]
     middle_s = (at + 0.5) / 25
     sound = (click_track([middle_s], n / 25) * 30000).astype(np.int16)
-    media.write_video(folder / "flash.mkv", frames, audio=np.concatenate([np.zeros(first * 640, np.int16), sound]), crf=10, audio_codec="flac")
+    media.write_video(folder / "flash.mkv", frames, audio=np.concatenate([np.zeros(first * 640, np.int16), sound]), crf=10,
+                      audio_codec="flac")
     track = row | {"file": "flash.mkv", "start_frame": first}
     face = load_track(row)
     moves = view_transforms(mapper._template, face.boxes, face.landmarks)

@@ -147,7 +147,8 @@ def test_the_funnel_adds_up_stage_by_stage(real, listed):
             table = one["tables"][0]
             if before is not None:
                 assert one["items_in"] == before, f"{stage} {tag} takes in what the stage before it gave out"
-            before = one["rows"]["kept" if stage == "inspect" else table] if stage in ("download", "segment", "track", "inspect") else before
+            before = one["rows"]["kept" if stage == "inspect"
+                                 else table] if stage in ("download", "segment", "track", "inspect") else before
     assert sum(stats(real, "download", t)["items_in"] for t in TAGS) == len(listed)
     assert len(rows_of(real, "split", "all", "splits")) == len(every(real, "inspect", "inspected"))
 

@@ -78,7 +78,8 @@ def test_gallery_videos_are_small_h264_with_the_sound_of_their_row(here):
         assert abs(len(sound) - N_FRAMES * 640) <= 1024 and np.abs(sound.astype(int)).max() > 1000
         with av.open(str(path)) as file:  # what every browser plays
             video, audio = file.streams.video[0].codec_context, file.streams.audio[0].codec_context
-            assert (video.name, video.profile, video.pix_fmt, audio.name, audio.profile) == ("h264", "Main", "yuv420p", "aac", "LC")
+            assert (video.name, video.profile, video.pix_fmt, audio.name,
+                    audio.profile) == ("h264", "Main", "yuv420p", "aac", "LC")
         raw = path.read_bytes()
         assert 0 < raw.find(b"moov") < raw.find(b"mdat"), "the index comes first"
         assert path.with_suffix(".jpg").read_bytes()[:2] == b"\xff\xd8"

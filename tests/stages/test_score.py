@@ -30,7 +30,8 @@ def add_expert(folder):
     out.mkdir(parents=True)
     torch.save(SyncNetSmall((48, 64)).eval().state_dict(), out / "model.pt")
     sha = hashlib.sha256((out / "model.pt").read_bytes()).hexdigest()
-    shards.write_json(out / "card.json", {"class": "models.experts.syncnet:SyncNetSmall", "kind": "expert", "width": "small", "view": "mouth",
+    shards.write_json(out / "card.json", {"class": "models.experts.syncnet:SyncNetSmall", "kind": "expert", "width": "small",
+                                          "view": "mouth",
                                           "options": {"input_size": [48, 64]}, "languages": ["en"], "sha256": sha})
     return sha
 
@@ -38,7 +39,8 @@ def add_expert(folder):
 def echoes(folder):
     """Rows of a system that shows the source itself: coded again, beside another's sound, and a track whose words are others'."""
     rows = []
-    real = {r["track_id"]: r for r in rows_of(folder, "generate", "controls", "generated") if (r["system"], r["condition"]) == ("real", "self")}
+    real = {r["track_id"]: r for r in rows_of(folder, "generate", "controls", "generated")
+            if (r["system"], r["condition"]) == ("real", "self")}
     track = rows_of(folder, "track", "synthetic-en", "tracks")[0]
     source = folder / "data" / "download" / "synthetic-en" / "media" / track["file"]
     frames = list(media.read_frames(source, start=track["start_frame"], stop=track["start_frame"] + track["n_frames"]))
@@ -83,7 +85,8 @@ def test_one_row_per_generated_row(scored, rows):
     made = [r for name in ("controls", "echo") for r in rows_of(folder, "generate", name, "generated")]
     assert set(rows) == {r["generated_id"] for r in made} - {"echo.torn"} and len(made) == 6 + 4
     for row in rows.values():
-        assert (row["protocol"].partition("(")[0], row["expert"], row["expert_sha256"]) == ("syncnet-v2-direct", f"small:{sha[:8]}", sha)
+        assert (row["protocol"].partition("(")[0], row["expert"],
+                row["expert_sha256"]) == ("syncnet-v2-direct", f"small:{sha[:8]}", sha)
         assert -60 < row["loudness_db"] < 0 and row["finder"]
 
 
@@ -103,7 +106,8 @@ def test_the_real_clip_has_sync_and_is_its_own_reference(rows):
 
 def test_another_clips_words_are_not_compared(rows):
     for row in of(rows, "real", "shuffled"):
-        assert {row["why"][m] for m in COMPARED} == {"is_the_reference"} and row["why"]["truth_opening_correlation"] == "other_words"
+        assert {row["why"][m] for m in COMPARED} == {"is_the_reference"}
+        assert row["why"]["truth_opening_correlation"] == "other_words"
         assert row["lse_d"] > 0
     for row in of(rows, "echo", "shuffled"):
         assert {row["why"][m] for m in COMPARED} == {"other_words"} and row["lse_d"] > 0
@@ -153,7 +157,16 @@ def test_only_a_changed_row_is_scored_again(scored):
         stages.score.main("echo", params)
     assert "total=4 already_done=3" in log.read_text()
     after = {r["generated_id"]: r for r in rows_of(folder, "score", "echo", "scores")}
-    assert {k for k in after if after[k] != before[k]} == {"echo.brief"} and after["echo.brief"]["ssim"] < before["echo.brief"]["ssim"]
+    assert {k for k in after if after[k] != before[k]} == {"echo.brief"}
+    assert after["echo.brief"]["ssim"] < before["echo.brief"]["ssim"]
+
+
+def test_generated_mouths_are_measured_with_the_mesh_of_the_tracks():
+    assert stages.score.tracked_mesh(["facemesh:aa", "facemesh:aa", None]) == "facemesh"
+    assert stages.score.tracked_mesh(["mediapipe:bb"]) == "mediapipe" and stages.score.tracked_mesh([None]) is None
+    for several in (["facemesh:aa", "mediapipe:bb"], ["opencv:cc"]):
+        with pytest.raises(UserError, match="track.landmarker"):
+            stages.score.tracked_mesh(several)
 
 
 def test_without_an_expert_it_says_what_to_do(talkers):
@@ -165,10 +178,12 @@ def test_every_sound_of_the_truth_has_its_error(scored, rows):
     folder, _ = scored
     said = {r["recording_id"]: r["phonemes"] for r in rows_of(folder, "download", "synthetic-en", "truth")}
     echo = rows["echo.self"]
-    recording = next(r["recording_id"] for r in rows_of(folder, "track", "synthetic-en", "tracks") if r["track_id"] == echo["track_id"])
+    recording = next(r["recording_id"] for r in rows_of(folder, "track", "synthetic-en", "tracks")
+                     if r["track_id"] == echo["track_id"])
     errors = {e["viseme"]: e for e in echo["viseme_errors"]}
     assert set(errors) <= {p["viseme"] for p in said[recording]} and len(errors) >= 5
-    assert sum(e["n_frames"] for e in errors.values()) <= echo["n_frames"] and all(abs(e["signed"]) <= e["error"] + 1e-12 for e in errors.values())
+    assert sum(e["n_frames"] for e in errors.values()) <= echo["n_frames"]
+    assert all(abs(e["signed"]) <= e["error"] + 1e-12 for e in errors.values())
     still = next(r for r in of(rows, "still", "self") if r["track_id"] == echo["track_id"])
     wide = {e["viseme"]: e["error"] for e in still["viseme_errors"]}
     assert np.mean([e["error"] for e in errors.values()]) < 0.6 * np.mean(list(wide.values())), "a still mouth misses more"

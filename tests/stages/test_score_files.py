@@ -32,7 +32,8 @@ def films(talkers, tmp_path_factory):
             media.write_video(out / "silent.mp4", frames, audio=np.zeros_like(sound), crf=34)
             media.write_video(out / "brief.mp4", frames[:20], audio=sound[:20 * 640], crf=34)
             media.write_video(out / "small.mp4", [f[::2, ::2] for f in frames], audio=sound, crf=20)
-    media.write_video(out / "nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 40, audio=np.resize(np.array([900, -900], np.int16), 40 * 640), crf=30)
+    media.write_video(out / "nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 40,
+                      audio=np.resize(np.array([900, -900], np.int16), 40 * 640), crf=30)
     (out / "torn.mp4").write_bytes(b"no video")
     return out
 
@@ -59,13 +60,15 @@ def test_a_video_alone_has_what_needs_no_reference(scorer, films):
     assert row["lse_d"] > 0 and len(row["mean_dist"]) == 31 and row["n_frames"] == 75 and row["cluster"] == "speaker:s"
     assert {why[m] for m in ("ssim", "landmark_distance", "identity_similarity")} == {"no_reference"}
     assert row["energy_correlation"] is not None and row["jitter"] > 0 and -60 < row["loudness_db"] < 0
-    assert row["protocol"].startswith("syncnet-v2-direct(view=mouth 64x48") and "sound=file" in row["protocol"] and row["expert"].startswith("small:")
+    assert row["protocol"].startswith("syncnet-v2-direct(view=mouth 64x48")
+    assert "sound=file" in row["protocol"] and row["expert"].startswith("small:")
     assert json.loads(work.json_text([row])) == [row]
 
 
 def test_a_reference_gives_its_track_and_the_rest_of_the_figures(scorer, films):
     row, why = only(scorer, films, "a_again.mp4", reference=films / "a.mp4", reference_name="a.mp4")
-    assert row["track_id"] == "a.mp4-t0" and 0.8 < row["ssim"] < 1 and row["psnr"] > 25 and row["lmd"] < 3 and row["opening_correlation"] > 0.5
+    assert row["track_id"] == "a.mp4-t0" and 0.8 < row["ssim"] < 1
+    assert row["psnr"] > 25 and row["lmd"] < 3 and row["opening_correlation"] > 0.5
     assert row["ssim_mouth"] < 1 and row["ssim_frame"] > 0.8
     assert (why["wer"], why["fdd"], why["truth_opening_correlation"]) == ("no_lip_reader", "no_meshes", "no_truth")
     real, why = only(scorer, films, "a.mp4", system="real")
@@ -75,17 +78,19 @@ def test_a_reference_gives_its_track_and_the_rest_of_the_figures(scorer, films):
 
 
 def test_other_words_and_other_sizes_are_not_compared(scorer, films):
-    row, why = only(scorer, films, "a_again.mp4", reference=films / "a.mp4", condition="cross-audio", audio=films / "b.mp4", audio_name="b.mp4")
+    row, why = only(scorer, films, "a_again.mp4", reference=films / "a.mp4", condition="cross-audio", audio=films / "b.mp4",
+                    audio_name="b.mp4")
     assert why["ssim"] == why["landmark_distance"] == "other_words" and row["lse_d"] > 0 and row["audio_clip_id"] == "b.mp4"
     own, _ = only(scorer, films, "a_again.mp4", reference=films / "a.mp4")
     assert own["mean_dist"] != row["mean_dist"], "its sound is another"
     row, why = only(scorer, films, "small.mp4", reference=films / "a.mp4", reference_name="a.mp4")
-    assert why["ssim"] == why["lmd"] == "sizes_differ" and row["lse_d"] == pytest.approx(own["lse_d"], rel=0.1), "cut where the real face is"
+    assert why["ssim"] == why["lmd"] == "sizes_differ"
+    assert row["lse_d"] == pytest.approx(own["lse_d"], rel=0.1), "cut where the real face is"
 
 
 def test_refusals_have_names(scorer, films):
-    expected = {"mute.mp4": "no_audio", "silent.mp4": "silent_sound", "brief.mp4": "too_short", "nobody.mp4": "no_face", "torn.mp4": "decode_error",
-                "gone.mp4": "missing_file"}
+    expected = {"mute.mp4": "no_audio", "silent.mp4": "silent_sound", "brief.mp4": "too_short", "nobody.mp4": "no_face",
+                "torn.mp4": "decode_error", "gone.mp4": "missing_file"}
     found = {name: only(scorer, films, name)[1]["lse_d"] for name in expected}
     assert found == expected
     assert [work.scored_at_all(only(scorer, films, name)[0]) for name in ("mute.mp4", "torn.mp4")] == [True, False]
@@ -94,11 +99,13 @@ def test_refusals_have_names(scorer, films):
 def test_holes_in_picture_sound_and_track_are_refused(scorer, films, monkeypatch):
     film, sound = scorer.film(films / "a.mp4"), scorer.sound(films / "a.mp4")
     entry = work.Entry("a.mp4", films / "a.mp4")
-    for changes, reason in (({"no_sync": "gap_in_picture"}, "gap_in_picture"), ({"sound": replace(sound, no_sync="gap_in_sound")}, "gap_in_sound"),
+    for changes, reason in (({"no_sync": "gap_in_picture"}, "gap_in_picture"),
+                            ({"sound": replace(sound, no_sync="gap_in_sound")}, "gap_in_sound"),
                             ({"faces": [replace(film.faces[0], no_sync="gap_in_track")]}, "gap_in_track")):
         monkeypatch.setattr(scorer, "film", lambda path, changes=changes: replace(film, **changes))
         (row,) = scorer.rows(entry)
-        assert {n["metric"]: n["reason"] for n in row["null_reasons"]}["lse_d"] == reason and row["energy_correlation"] is not None
+        assert {n["metric"]: n["reason"] for n in row["null_reasons"]}["lse_d"] == reason
+        assert row["energy_correlation"] is not None
 
 
 def test_where_holes_are_seen(tmp_path, scorer):
@@ -107,9 +114,11 @@ def test_where_holes_are_seen(tmp_path, scorer):
     from tests.core.media_clips import click_track, mux
 
     times = [i / 25 for i in range(50) if not 20 <= i < 30]
-    mux(tmp_path / "still.mp4", times_s=times, clock=Fraction(1, 25), tracks=[{"codec": "aac", "rate": 16000, "samples": click_track([0.5], 2.0)}])
+    mux(tmp_path / "still.mp4", times_s=times, clock=Fraction(1, 25),
+        tracks=[{"codec": "aac", "rate": 16000, "samples": click_track([0.5], 2.0)}])
     assert scorer.film(tmp_path / "still.mp4").no_sync == "gap_in_picture"
-    mux(tmp_path / "late.mp4", times_s=[i / 25 for i in range(50)], tracks=[{"codec": "aac", "rate": 16000, "samples": click_track([0.5], 1.0), "start_s": 0.6}])
+    mux(tmp_path / "late.mp4", times_s=[i / 25 for i in range(50)],
+        tracks=[{"codec": "aac", "rate": 16000, "samples": click_track([0.5], 1.0), "start_s": 0.6}])
     assert scorer.sound(tmp_path / "late.mp4").no_sync == "gap_in_sound"
 
 
@@ -122,7 +131,8 @@ def test_without_any_expert_the_rest_is_scored(films, tmp_path, monkeypatch):
                         (_ for _ in ()).throw(weights.WeightsMissing("model 'syncnet_v2' (...)")))
     bare = work.Scorer("syncnet-v2-whole-frame")
     row, why = only(bare, films, "a.mp4")
-    assert why["lse_d"] == "no_expert" and row["expert"] is None and row["protocol"].startswith("syncnet-v2-whole-frame(view=syncnet 224x224")
+    assert why["lse_d"] == "no_expert" and row["expert"] is None
+    assert row["protocol"].startswith("syncnet-v2-whole-frame(view=syncnet 224x224")
     assert any("no_expert" in note for note in bare.notes) and work.scored_at_all(row)
 
 
@@ -130,17 +140,20 @@ def test_a_small_expert_cannot_see_whole_frames(scorer, films):
     import stages.judge
 
     other = stages.judge.Judge(scorer.judge.config | {"protocol": "syncnet-v2-whole-frame"})
-    assert {n["metric"]: n["reason"] for n in other(scorer._take(work.Entry("a.mp4", films / "a.mp4"), *[scorer.film(films / "a.mp4")] * 2,
-                                                                 scorer.sound(films / "a.mp4"), None, 0, 75))["null_reasons"]}["lse_d"] == "wrong_view"
+    film, sound = scorer.film(films / "a.mp4"), scorer.sound(films / "a.mp4")
+    row = other(scorer._take(work.Entry("a.mp4", films / "a.mp4"), film, film, sound, None, 0, 75))
+    assert {n["metric"]: n["reason"] for n in row["null_reasons"]}["lse_d"] == "wrong_view"
     with pytest.raises(UserError, match="only a params.yaml defines"):
         work.view_of({"view": "mouth", "path": "model.pt"}, None)
 
 
 def test_an_index_gets_its_controls_and_a_report(scorer, films, tmp_path):
-    entries = work.with_controls([work.Entry(f"{n}_again.mp4", films / f"{n}_again.mp4", films / f"{n}.mp4", f"{n}.mp4", "en", n, "coded")
+    entries = work.with_controls([work.Entry(f"{n}_again.mp4", films / f"{n}_again.mp4", films / f"{n}.mp4", f"{n}.mp4",
+                                             "en", n, "coded")
                                   for n in "ab"])
     assert [(e.system, e.condition, e.name, e.audio_name) for e in entries[2:]] == [
-        ("real", "self", "a.mp4", ""), ("real", "self", "b.mp4", ""), ("real", "shuffled", "a.mp4", "b.mp4"), ("real", "shuffled", "b.mp4", "a.mp4")]
+        ("real", "self", "a.mp4", ""), ("real", "self", "b.mp4", ""), ("real", "shuffled", "a.mp4", "b.mp4"),
+        ("real", "shuffled", "b.mp4", "a.mp4")]
     assert work.with_controls(entries) == entries, "nothing is listed twice"
     rows = [r for e in entries for r in scorer.rows(e, sets=True)]
     assert all(r["lag_offsets"] is None for r in rows if r["system"] == "coded")
@@ -148,7 +161,8 @@ def test_an_index_gets_its_controls_and_a_report(scorer, films, tmp_path):
     page = write_report(rows, scorer.made, tmp_path / "report", sets=scorer.set_rows())
     document = shards.read_json(tmp_path / "report" / "report.json")
     sets = {(r["system"], r["metric"], r["k"], r["direction"]): r for r in document["sets"] if r["condition"] == "self"}
-    assert sets["coded", "fid", None, None]["reason"] == "no_weights" and sets["real", "fid", None, None]["reason"] == "is_the_reference"
+    assert sets["coded", "fid", None, None]["reason"] == "no_weights"
+    assert sets["real", "fid", None, None]["reason"] == "is_the_reference"
     assert sets["coded", "retrieval_recall", 1, "audio_to_video"]["n"] == 2 and 'id="sets"' in page.read_text()
     cell = next(c for c in document["cells"] if (c["system"], c["condition"], c["metric"]) == ("coded", "self", "ssim"))
     assert cell["value"]["n_clips"] == 2 and 0 < cell["gap"]["mean"] < 0.2 and "coded" in page.read_text()
@@ -164,11 +178,13 @@ def test_an_index_gets_its_controls_and_a_report(scorer, films, tmp_path):
 def test_lags_on_real_video_say_where_the_expert_cannot_be_read(scorer, films, tmp_path):
     from bench import lag
 
-    (films / "index.csv").write_text("file,language,speaker,kind\na.mp4,en,x,real\nb.mp4,en,y,real\nmute.mp4,tr,,real\nsilent.mp4,en,,negative\n")
+    (films / "index.csv").write_text("file,language,speaker,kind\n"
+                                     "a.mp4,en,x,real\nb.mp4,en,y,real\nmute.mp4,tr,,real\nsilent.mp4,en,,negative\n")
     found = lag.measure_real(films, scorer, 2.0)
     (row,) = found["languages"]
     assert found["refused"] == {"no_audio": 1} and (row["language"], row["n_clips"], row["n_speakers"]) == ("en", 2, 2)
-    assert row["reason"] == "too_few_clips" and row["within_1"] < 0.95 and not found["passes"], "an expert that never learnt anything"
+    assert row["reason"] == "too_few_clips" and row["within_1"] < 0.95
+    assert not found["passes"], "an expert that never learnt anything"
     assert "too_few_clips" in lag.text(found)
     assert [lag.reason_of(v) for v in (None, {"heard": False}, {"heard": True})] == ["too_short", "expert_not_valid_here", None]
 

@@ -84,13 +84,15 @@ def test_hard_cuts_are_found_and_slow_motion_is_not():
 
 
 def test_a_recording_with_two_cuts_gives_a_clip_per_shot(odd):
-    clips = sorted((r for r in rows_of(odd, "segment", "odd-en", "clips") if r["recording_id"] == "cuts"), key=lambda r: r["start_frame"])
+    clips = sorted((r for r in rows_of(odd, "segment", "odd-en", "clips") if r["recording_id"] == "cuts"),
+                   key=lambda r: r["start_frame"])
     assert [(c["clip_id"], c["start_frame"], c["start_frame"] + c["n_frames"]) for c in clips] == [
         ("cuts-c0", 0, 70), ("cuts-c1", 70, 150), ("cuts-c2", 150, 225)]
     assert all((c["width"], c["height"]) == (128, 96) for c in clips)
 
 
-@pytest.mark.parametrize("name, reason", [("brief", "too_short"), ("quiet", "no_speech"), ("torn", "decode_error"), ("late", "no_speech")])
+@pytest.mark.parametrize("name, reason", [("brief", "too_short"), ("quiet", "no_speech"), ("torn", "decode_error"),
+                                          ("late", "no_speech")])
 def test_what_cannot_be_cut_is_refused_by_name(odd, name, reason):
     got, detail = rejects_of(odd, "segment", "odd-en")[name]
     assert got == reason and f"{name}.mp4" in detail
@@ -102,7 +104,8 @@ def test_a_clip_knows_who_it_is_and_how_loud(odd):
     assert (clip["kind"], clip["speaker"], clip["cluster"], clip["corpus"]) == ("generated", "made", "speaker:made", "odd")
     assert (clip["start_frame"], clip["n_frames"], clip["n_samples"]) == (0, 75, len(sound)) and len(sound) == 48000
     assert clip["loudness_db"] == pytest.approx(audio.loudness_db(sound))
-    assert clip["speech_s"] == pytest.approx(sum(s["end_s"] - s["start_s"] for s in clip["speech"])) and 1.5 < clip["speech_s"] < 2.7
+    assert clip["speech_s"] == pytest.approx(sum(s["end_s"] - s["start_s"]
+                                                 for s in clip["speech"])) and 1.5 < clip["speech_s"] < 2.7
 
 
 # ---- sound and picture --------------------------------------------------------------------------------------------------------
@@ -125,7 +128,8 @@ def test_clicks_stay_within_a_millisecond(sync, name):
 def test_frames_stay_within_half_a_source_frame(sync, name):
     for clip in of(sync, name):
         stop = clip["start_frame"] + clip["n_frames"]
-        sync.check_numbers(clip, [number_of(f) for f in media.read_frames(sync.media(clip), start=clip["start_frame"], stop=stop)])
+        sync.check_numbers(clip, [number_of(f) for f in media.read_frames(sync.media(clip), start=clip["start_frame"],
+                                                                          stop=stop)])
 
 
 def test_long_recordings_are_cut_around_speech(sync):
@@ -156,7 +160,8 @@ def test_what_a_recording_is_called_does_not_stay_stale(tmp_path):
     source.mkdir()
     mux(source / "a.mp4", times_s=[i / 25 for i in range(75)], tracks=[{"codec": "aac", "samples": hum(SHORT)}])
     index(source, [{"file": "a.mp4", "language": "en", "kind": "real"}])
-    workspace(tmp_path, {"own": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}}, segment={"shot_threshold": 1000})
+    workspace(tmp_path, {"own": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}},
+              segment={"shot_threshold": 1000})
     with inside(tmp_path) as params:
         for kind in ("real", "generated"):
             index(source, [{"file": "a.mp4", "language": "en", "kind": kind}])

@@ -53,13 +53,16 @@ def member(k, *, sample=0, audio="", system="s", noise=0.3, lips=None, seen=None
     video = rng.normal(size=(40, 6)).repeat(2, 0)
     heard = video + noise * rng.normal(size=video.shape)
     kept = {"video": shards.pack(in_parts(video)), "audio": shards.pack(in_parts(heard)), "no_sync": None, "lips": lips}
-    row = {"generated_id": f"t{k}.{system}.self.{sample}", "track_id": f"t{k}", "system": system, "condition": "self", "corpus": "c", "language": "en",
-           "audio_language": "en", "audio_clip_id": audio or f"c{k}", "n_frames": n, "sample": sample, "training": None, "training_languages": []}
+    row = {"generated_id": f"t{k}.{system}.self.{sample}", "track_id": f"t{k}", "system": system, "condition": "self",
+           "corpus": "c", "language": "en",
+           "audio_language": "en", "audio_clip_id": audio or f"c{k}", "n_frames": n, "sample": sample, "training": None,
+           "training_languages": []}
     return sets.Member(row, kept, seen or dict.fromkeys(sets.PICTURES, "no_weights"))
 
 
 def figures(members, recall=(1, 2)):
-    rows = sets.set_rows(("s", "self", "c", "en"), members, sets.Networks({"fid": None, "fvd": None, "every": 5}, NONE), "small:0", recall)
+    rows = sets.set_rows(("s", "self", "c", "en"), members, sets.Networks({"fid": None, "fvd": None, "every": 5}, NONE),
+                         "small:0", recall)
     assert all((r["value"] is None) == (r["reason"] is not None) for r in rows)
     assert all(set(r) == set(rows[0]) for r in rows) and {r["set_id"] for r in rows} == {"s.self.c.en"}
     return {(r["metric"], r["k"], r["direction"]): r for r in rows}
@@ -70,7 +73,8 @@ def test_recall_is_that_of_the_parts_with_chance_beside_it():
     row = figures(members)["retrieval_recall", 1, "audio_to_video"]
     parts = [np.stack([shards.unpack(m.kept[name], np.float32, (-1,)) for m in members]) for name in ("audio", "video")]
     assert row["value"] == retrieval(*parts, (1,), "l2").audio_to_video[1] and 0 < row["value"] < 1
-    assert (row["n"], row["unit"], row["chance"], row["network"], row["region"], row["n_frames"]) == (12, "clips", 1 / 12, "small:0", "sync view", 1200)
+    assert (row["n"], row["unit"], row["chance"], row["network"], row["region"],
+            row["n_frames"]) == (12, "clips", 1 / 12, "small:0", "sync view", 1200)
     assert figures([member(k) for k in range(12)])["retrieval_recall", 2, "video_to_audio"]["value"] == 1
 
 
@@ -86,8 +90,10 @@ def test_too_few_says_how_many_it_takes():
     assert (few["value"], few["reason"], few["n"], few["n_needed"]) == (None, "too_few", 3, 4)
     seen = {"fid": (np.ones((60, 3)),) * 2, "fvd": (np.ones((3, 3)),) * 2}
     rows = figures([member(0, seen=seen)])
-    assert (rows["fid", None, None]["reason"], rows["fid", None, None]["n"], rows["fid", None, None]["n_needed"]) == ("too_few", 60, 100)
-    assert (rows["fvd", None, None]["reason"], rows["fvd", None, None]["n"], rows["fvd", None, None]["n_needed"]) == ("too_few", 3, 16)
+    assert (rows["fid", None, None]["reason"], rows["fid", None, None]["n"],
+            rows["fid", None, None]["n_needed"]) == ("too_few", 60, 100)
+    assert (rows["fvd", None, None]["reason"], rows["fvd", None, None]["n"],
+            rows["fvd", None, None]["n_needed"]) == ("too_few", 3, 16)
 
 
 def test_a_set_that_the_expert_did_not_judge_says_why():
@@ -127,15 +133,18 @@ def test_frechet_is_between_the_pictures_of_the_same_clips():
 
 def test_sets_go_by_the_language_and_corpus_of_the_sound():
     row = member(0).row | {"audio_clip_id": "x", "audio_language": "tr"}
-    assert sets.set_of(row, {"x": "other"}) == ("s", "self", "other", "tr") and sets.set_of(member(0).row, {}) == ("s", "self", "c", "en")
+    assert sets.set_of(row, {"x": "other"}) == ("s", "self", "other",
+                                                "tr") and sets.set_of(member(0).row, {}) == ("s", "self", "c", "en")
 
 
 def test_what_scoring_leaves_says_why_there_is_nothing():
     from stages.figures import Take
 
     take = Take(frames=[], n_frames=0, samples=None, face=None)
-    row = {"generated_id": "x", "null_reasons": [{"metric": "cpbd", "reason": "no_face"}, {"metric": "lse_c", "reason": "silent_sound"}]}
-    assert sets.remains(row, take, lips=True) == {"generated_id": "x", "video": None, "audio": None, "no_sync": "silent_sound", "lips": None}
+    row = {"generated_id": "x", "null_reasons": [{"metric": "cpbd", "reason": "no_face"},
+                                                 {"metric": "lse_c", "reason": "silent_sound"}]}
+    assert sets.remains(row, take, lips=True) == {"generated_id": "x", "video": None, "audio": None, "no_sync": "silent_sound",
+                                                  "lips": None}
     take.embedded = np.ones((2, 15, 4), np.float32)
     assert sets.remains(row | {"null_reasons": []}, take, lips=False)["no_sync"] == "too_short", "fewer windows than parts"
     take.embedded = np.ones((2, 16, 4), np.float32)
@@ -150,13 +159,14 @@ def place(talkers, tmp_path_factory):
     add_expert(folder)
     with inside(folder) as params:
         stages.generate.main("controls", params)
-        real = [r for r in rows_of(folder, "generate", "controls", "generated") if (r["system"], r["condition"]) == ("real", "self")]
+        real = [r for r in rows_of(folder, "generate", "controls", "generated")
+                if (r["system"], r["condition"]) == ("real", "self")]
         tracks = {t["track_id"]: t for t in rows_of(folder, "track", "synthetic-en", "tracks")}
         made = []
         for row in real:
             track = tracks[row["track_id"]]
-            frames = list(media.read_frames(folder / "data/download/synthetic-en/media" / track["file"], start=track["start_frame"],
-                                            stop=track["start_frame"] + row["n_frames"]))
+            frames = list(media.read_frames(folder / "data/download/synthetic-en/media" / track["file"],
+                                            start=track["start_frame"], stop=track["start_frame"] + row["n_frames"]))
             for sample, shown in enumerate((frames, frames[::-1])):
                 made.append(row | {"generated_id": f"{row['track_id']}.echo.self.{sample}", "system": "echo", "sample": sample,
                                    "video": media.encode_video(shown, crf=12)})
@@ -186,9 +196,11 @@ def test_without_weights_it_says_so_and_reads_no_picture(place):
     rows = [r for name in stats for r in rows_of(place, "sets", name, "sets")]
     assert stats["echo"]["kept"] == 1 and stats["controls"]["kept"] == 3
     of = {(r["system"], r["condition"], r["metric"], r["k"], r["direction"]): r for r in rows}
-    assert of["echo", "self", "fid", None, None]["reason"] == "no_weights" and of["real", "self", "fid", None, None]["reason"] == "is_the_reference"
+    assert of["echo", "self", "fid", None, None]["reason"] == "no_weights"
+    assert of["real", "self", "fid", None, None]["reason"] == "is_the_reference"
     recall = of["echo", "self", "retrieval_recall", 1, "audio_to_video"]
-    assert recall["n"] == 2 and recall["value"] in (0, 0.5, 1) and recall["chance"] == 0.5 and recall["network"].startswith("small:")
+    assert recall["n"] == 2 and recall["value"] in (0, 0.5, 1)
+    assert recall["chance"] == 0.5 and recall["network"].startswith("small:")
     assert of["real", "shuffled", "retrieval_recall", 5, "audio_to_video"]["reason"] == "too_few"
     lips = of["echo", "self", "lip_diversity", None, None]
     assert lips["value"] > 0.005 and lips["n"] == 2, "a mouth that runs backwards is another one"
@@ -199,7 +211,8 @@ def test_without_weights_it_says_so_and_reads_no_picture(place):
 
 
 def test_with_networks_the_pictures_of_all_systems_are_compared(place, monkeypatch):
-    monkeypatch.setattr(sets, "find_networks", lambda i3d: ({"fid": ("tiny", "-"), "fvd": ("tiny", "-")}, {"fid": "tiny:01234567", "fvd": "tiny:98"}))
+    monkeypatch.setattr(sets, "find_networks", lambda i3d: ({"fid": ("tiny", "-"), "fvd": ("tiny", "-")},
+                                                            {"fid": "tiny:01234567", "fvd": "tiny:98"}))
     monkeypatch.setattr(sets, "Networks", tiny)
     monkeypatch.setattr(sets, "MIN_FRAMES", 20)
     monkeypatch.setattr(sets, "MIN_WINDOWS", 4)
@@ -207,7 +220,8 @@ def test_with_networks_the_pictures_of_all_systems_are_compared(place, monkeypat
     with inside(place) as params:
         for name in ("controls", "echo"):
             stages.sets.main(name, params)
-    rows = {(r["system"], r["condition"], r["metric"]): r for name in ("controls", "echo") for r in rows_of(place, "sets", name, "sets")
+    rows = {(r["system"], r["condition"], r["metric"]): r for name in ("controls", "echo")
+            for r in rows_of(place, "sets", name, "sets")
             if r["metric"] in sets.PICTURES}
     echo, still = (rows[s, "self", "fid"] for s in ("echo", "still"))
     assert echo["network"] == "tiny:01234567" and echo["n"] == still["n"] and echo["region"] == "face" and echo["n_clips"] == 2

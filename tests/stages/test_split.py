@@ -1,4 +1,5 @@
-"""Split: nobody in two places, planted languages and generated video never trained on, and no language dealt by another's doing."""
+"""Split: nobody in two places, planted languages and generated video never trained on, and no language dealt by another's
+doing."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ TAGS = ("en", "fi", "ru", "tr", "zh")
 def params_for(languages=TAGS, planted=(), trained=("en", "zh"), seed=7):
     corpus = {"adapter": "synthetic", "languages": {t: {} for t in languages} | {t: {"twin_of": "tr"} for t in planted}}
     system = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["systems"]["speech2vid-en"]
-    raw = BASE | {"corpora": {"toy": corpus}, "split": {"seed": seed, "test_share": 0.34, "validation_share": 0.15, "expert_share": 0.34}}
+    raw = BASE | {"corpora": {"toy": corpus}, "split": {"seed": seed, "test_share": 0.34, "validation_share": 0.15,
+                                                        "expert_share": 0.34}}
     raw["train"] = {"experts": {"syncnet": {"view": "mouth"}},
                     "systems": {"s": system | {"view": "mouth", "languages": [t for t in trained if t in languages]}}}
     return check_params(raw)
@@ -33,8 +35,8 @@ def params_for(languages=TAGS, planted=(), trained=("en", "zh"), seed=7):
 def row(language, speaker, recording, k=0, kind="real", mesh=1.0):
     recording = f"{language}-{recording}"
     cluster = f"speaker:{speaker}" if speaker else f"recording:{recording}"
-    return {"track_id": f"{recording}-c0-t{k}", "clip_id": f"{recording}-c0", "recording_id": recording, "corpus": "toy", "language": language,
-            "speaker": speaker, "cluster": cluster, "kind": kind, "n_frames": 100, "mesh_share": mesh}
+    return {"track_id": f"{recording}-c0-t{k}", "clip_id": f"{recording}-c0", "recording_id": recording, "corpus": "toy",
+            "language": language, "speaker": speaker, "cluster": cluster, "kind": kind, "n_frames": 100, "mesh_share": mesh}
 
 
 @st.composite
@@ -80,7 +82,8 @@ def test_nobody_is_in_two_splits_and_nothing_forbidden_is_trained_on(rows, seed)
 @settings(max_examples=80, deadline=None)
 def test_another_language_changes_nobody_elses_split(rows, extra):
     without = [r for r in rows if r["language"] != extra]
-    few = deal(without, set(), params_for([t for t in TAGS if t != extra], trained=[t for t in ("en", "zh") if t != extra] or ["fi"]))
+    few = deal(without, set(), params_for([t for t in TAGS if t != extra],
+                                          trained=[t for t in ("en", "zh") if t != extra] or ["fi"]))
     many = {d["track_id"]: d for d in deal(rows, set(), params_for())}
     assert all(many[d["track_id"]] == d for d in few)
 
@@ -115,7 +118,8 @@ def test_shares_in_figures(n, trained, wanted):
 
 def test_who_is_tested_follows_the_seed():
     rows = [row("en", f"en-s{k}", f"s{k}r0") for k in range(12)]
-    chosen = {seed: tuple(d["track_id"] for d in deal(rows, set(), params_for(seed=seed)) if d["split"] == "test") for seed in range(6)}
+    chosen = {seed: tuple(d["track_id"] for d in deal(rows, set(), params_for(seed=seed)) if d["split"] == "test")
+              for seed in range(6)}
     assert len(set(chosen.values())) > 3 and all(len(c) == 4 for c in chosen.values())
 
 
@@ -136,9 +140,11 @@ def test_a_constructed_leak_is_seen():
     rows = [row("en", f"en-s{k}", f"s{k}r0") for k in range(6)]
     dealt = deal(rows, set(), params_for())
     assert leakage(dealt)["clusters_checked"] == 6
-    same_speaker = dealt + [dealt[0] | {"track_id": "x", "recording_id": "elsewhere", "split": "train" if dealt[0]["split"] == "test" else "test"}]
+    same_speaker = dealt + [dealt[0] | {"track_id": "x", "recording_id": "elsewhere",
+                                        "split": "train" if dealt[0]["split"] == "test" else "test"}]
     assert [leak.split(":")[0] for leak in leakage(same_speaker)["leaks"]] == ["cluster speaker"]
-    same_recording = dealt + [dealt[0] | {"track_id": "x", "cluster": "speaker:new", "split": "train" if dealt[0]["split"] == "test" else "test"}]
+    same_recording = dealt + [dealt[0] | {"track_id": "x", "cluster": "speaker:new",
+                                          "split": "train" if dealt[0]["split"] == "test" else "test"}]
     assert [leak for leak in leakage(same_recording)["leaks"] if leak.startswith("recording_id toy/en/en-s0r0")]
     hidden = dealt + [dealt[0] | {"track_id": "x", "split": "generated"}]
     assert leakage(hidden)["leaks"] == []

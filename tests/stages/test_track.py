@@ -44,7 +44,8 @@ class Seen:
 
 
 class World:
-    """Faces with a box for every frame; both models look them up. A look at part of a frame (the closer one) sees what `close` says."""
+    """Faces with a box for every frame; both models look them up. A look at part of a frame (the closer one) sees what `close`
+    says."""
 
     def __init__(self, *faces, score=lambda k, f: 0.9, meshed=lambda k, f: True, close=lambda k, f: 0.0):
         self.faces, self.score, self.is_meshed, self.close, self.looks = faces, score, meshed, close, []
@@ -204,7 +205,8 @@ def test_smoothing_halves_noise_and_keeps_a_line():
 def mapper(world, tmp_path, n=50, **changes):
     media.write_video(tmp_path / "a.mp4", [np.full(SHAPE, 90, np.uint8)] * n)
     made = Mapper.__new__(Mapper)
-    made._c = TrackParams().model_dump() | {"media": str(tmp_path), "threads": 1, "finder": ("yunet", ""), "mesh": ("mediapipe", ""),
+    made._c = TrackParams().model_dump() | {"media": str(tmp_path), "threads": 1, "finder": ("yunet", ""),
+                                            "mesh": ("mediapipe", ""),
                                             "names": {"finder": "fake:1", "landmarker": "fake:2"}} | changes
     made._finder = made._mesh = Counting(world)
     return made
@@ -225,8 +227,8 @@ class Counting:
 
 
 def row(n=50):
-    return {"clip_id": "a-c0", "recording_id": "a", "corpus": "c", "language": "en", "speaker": None, "cluster": "recording:a", "kind": "real",
-            "file": "a.mp4", "start_frame": 0, "n_frames": n}
+    return {"clip_id": "a-c0", "recording_id": "a", "corpus": "c", "language": "en", "speaker": None, "cluster": "recording:a",
+            "kind": "real", "file": "a.mp4", "start_frame": 0, "n_frames": n}
 
 
 @pytest.mark.parametrize("face, reason, says", [
@@ -265,7 +267,8 @@ def test_a_box_without_a_face_in_it_is_a_reject_that_says_so(tmp_path):
 
 
 def test_the_box_comes_from_what_the_index_said_of_the_recording():
-    assert crop_box(json.dumps({"box": [0, 0, 1, 1], "box_unit": "share", "video": "v"})) == {"box": [0, 0, 1, 1], "box_unit": "share"}
+    assert crop_box(json.dumps({"box": [0, 0, 1, 1], "box_unit": "share",
+                                "video": "v"})) == {"box": [0, 0, 1, 1], "box_unit": "share"}
     assert crop_box(None) == crop_box("{}") == {}
 
 
@@ -283,7 +286,8 @@ def test_tracks_of_synthetic_faces_lie_on_their_truth(talkers):
     tracks = rows_of(talkers, "track", "synthetic-en", "tracks")
     assert sorted(t["recording_id"] for t in tracks) == sorted(truth)
     for one in tracks:
-        assert one["face_share"] == 1 and one["mesh_share"] >= 0.9 and one["finder"].split(":")[0] in FINDERS and one["landmarker"].split(":")[0] in MESHES
+        assert one["face_share"] == 1 and one["mesh_share"] >= 0.9
+        assert one["finder"].split(":")[0] in FINDERS and one["landmarker"].split(":")[0] in MESHES
         known = truth[one["recording_id"]]
         points = unpack(known["points"], np.float32, (one["n_frames"], -1, 2))
         got = load_track(one).landmarks[:, known["point_indices"]]
@@ -291,9 +295,11 @@ def test_tracks_of_synthetic_faces_lie_on_their_truth(talkers):
 
 
 def test_two_people_in_one_shot_are_two_tracks(shared):
-    config = TrackParams().model_dump() | {"media": str(shared / "real" / "clips"), "threads": 1, "names": {"finder": "f", "landmarker": "m"},
+    config = TrackParams().model_dump() | {"media": str(shared / "real" / "clips"), "threads": 1,
+                                           "names": {"finder": "f", "landmarker": "m"},
                                            "finder": ("yunet", str(shared / "models" / "yunet_n_dynamic.onnx")),
-                                           "mesh": ("mediapipe", str(shared / "models" / "face_landmarker_v2_with_blendshapes.task"))}
+                                           "mesh": ("mediapipe",
+                                                    str(shared / "models" / "face_landmarker_v2_with_blendshapes.task"))}
     n = media.frame_count(shared / "real" / "clips" / "two_speakers.mp4")
     left, right = Mapper(config)(row() | {"file": "two_speakers.mp4", "n_frames": n})["tracks"]
     assert left["n_frames"] == right["n_frames"] == 272 and min(left["face_share"], right["face_share"]) >= 0.98

@@ -179,7 +179,8 @@ def toy_data(tmp_path_factory):
         feature = {n: pack(views["mouth"].feature(track.id, n)) for n in ("mfcc_syncnet", "mfcc_speech2vid")}
         cell["features"].append(who | feature | {"n_samples": 90 * 640, "mel": None})
     for language in by:
-        write_table(shard_path(root / "data/split/all", "splits", f"toy-{language}"), [d for d in dealt if d["language"] == language], "splits")
+        write_table(shard_path(root / "data/split/all", "splits", f"toy-{language}"),
+                    [d for d in dealt if d["language"] == language], "splits")
     for language, cell in by.items():
         write_table(shard_path(root / f"data/crop/toy-{language}", "views", 0), [dict(r) for r in cell["views"]], "views")
         write_table(shard_path(root / f"data/features/toy-{language}", "features", 0), cell["features"], "features")
