@@ -3,7 +3,8 @@
 # make real CLIPS=folder    score a folder of your own videos (after make demo)
 PYTHON ?= python3
 PY ?= .venv/bin/python
-JOBS ?=
+# Instances at once: one more than cores, since each begins and ends with some seconds of reading and writing.
+JOBS ?= $(shell expr `nproc` + 1)
 TEST_JOBS ?= 2
 
 export DVC_NO_ANALYTICS = 1
@@ -11,6 +12,8 @@ export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PYANNOTE_METRICS_ENABLED = 0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Empty, whatever it was: without a cache every process would compile its libraries anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test real doctor clean help
 
@@ -19,11 +22,11 @@ help:
 
 demo: .venv/.demo-installed
 	@$(PY) -m flows.doctor
-	@$(PY) -m flows.cli evaluate $(if $(JOBS),--jobs $(JOBS))
+	@$(PY) -m flows.cli evaluate --jobs $(JOBS)
 
 real: demo
 	@test -n "$(CLIPS)" || { echo "which folder? make real CLIPS=path/to/folder"; exit 2; }
-	@$(PY) -m flows.cli real "$(CLIPS)" $(if $(JOBS),--jobs $(JOBS))
+	@$(PY) -m flows.cli real "$(CLIPS)" --jobs $(JOBS)
 
 test: .venv/.test-installed
 	@$(PY) -m flows.doctor
@@ -32,8 +35,8 @@ test: .venv/.test-installed
 doctor: .venv/.demo-installed
 	@$(PY) -m flows.cli doctor
 
-# The demo needs no test packages; a stamp each, so that neither installs twice. Python compiles what is imported when it first is: of
-# these packages that is a small part, and compiling all of it takes a minute.
+# The demo needs no test packages; a stamp each, so that neither installs twice. Python compiles what is imported when it first is (see
+# PYTHONDONTWRITEBYTECODE above): of these packages that is a small part, and compiling all of it takes a minute.
 .venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing (about 5 GB with PyTorch; a few minutes the first time)"
 	@$(PY) -m pip install -q --no-compile -c constraints.txt -e .
