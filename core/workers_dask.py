@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +33,7 @@ POLL_S = 0.2
 IDLE_S = 120.0  # a process that nobody asks for so long ends, should its run have died
 SHARED_FILE_S = 10.0  # network file systems show new files late
 TRIES = 2  # of one item, as core.workers has it, whether its process dies or the whole Dask worker does
+MOST_UNSEEN = 5
 LOST_WORKER = "its Dask worker died"
 ROOMS = ("core", "corpora", "metrics", "models", "report", "stages")
 PACKAGES = ("av", "distributed", "mediapipe", "numpy", "opencv-contrib-python", "pyarrow", "scipy", "torch")
@@ -94,6 +95,7 @@ class DaskPool:
         finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         running: dict[str, tuple[Task, Any]] = {}
         suspected: set[int] = set()  # by Dask, which also blames items that only waited at a worker that died
+        unseen: Counter[int] = Counter()
         asked, room, look, seen = 0, 0, 0.0, time.monotonic()
         while waiting or running:
             now = time.monotonic()
@@ -115,8 +117,13 @@ class DaskPool:
             except queue.Empty:
                 continue
             task, future = running.pop(key)
-            kind, value = self._heard(future, task[2])
-            if kind == "died" or (kind == "suspected" and task[0] not in suspected):
+            kind, value = self._heard(client, future, task[2])
+            if kind == "unseen":
+                unseen[task[0]] += 1
+                if unseen[task[0]] > MOST_UNSEEN:
+                    raise self._lost()
+                waiting.appendleft(task)
+            elif kind == "died" or (kind == "suspected" and task[0] not in suspected):
                 suspected |= {task[0]} if kind == "suspected" else set()
                 waiting.appendleft(task)
             elif kind in ("dead", "suspected"):
@@ -133,7 +140,10 @@ class DaskPool:
         threads = client.nthreads()
         return sum(threads.values()) + len(threads)
 
-    def _heard(self, future: Any, name: str) -> tuple[str, Any]:
+    def _heard(self, client: Any, future: Any, name: str) -> tuple[str, Any]:
+        """What `attend` said; "suspected" where Dask gave the item up, "unseen" where it was done and its result died with the worker
+        that had it, before it came here."""
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
         if future.status == "error":
@@ -144,9 +154,12 @@ class DaskPool:
                 raise ClusterError(f"a Dask worker cannot load this project ({error}); start it from the project's folder, with "
                                    "its .venv")
             raise WorkerError(f"{self._mapper}, {name}, on a Dask worker: {type(error).__name__}: {error}") from error
-        if future.status != "finished":
+        try:
+            kind, value = future.result(timeout=CONNECT_S) if future.status == "finished" else ("unseen", None)
+        except (FutureCancelledError, TimeoutError):
+            kind, value = "unseen", None
+        if kind == "unseen" and client.status != "running":
             raise self._lost()
-        kind, value = future.result()
         if kind == "unfit":
             raise ClusterError(value)
         return kind, value

@@ -45,6 +45,7 @@ class Cluster:
         """Until there are `n` workers of one thread."""
         from distributed import Client
 
+        self.workers = [w for w in self.workers if w.poll() is None]
         while len(self.workers) < n:
             self.workers.append(self._start("dask_worker", self.address, "--no-nanny", "--nthreads", "1", "--no-dashboard",
                                             "--local-directory", str(self._folder)))
@@ -172,6 +173,28 @@ def test_an_item_that_kills_its_whole_worker_is_tried_as_often_as_here(cluster):
     assert calls().count("c02") == TRIES
     rows = {n: digest for n, digest in tree().items() if n.startswith("features/")}
     assert rows and rows.items() <= seen[3].items(), "and every other item has the bytes that it has here"
+
+
+class Lost:
+    """A future whose result died with its worker before anybody fetched it, as distributed shows it at one moment or another."""
+
+    def __init__(self, status, error=None):
+        self.status, self._error = status, error
+
+    def result(self, timeout=None):
+        raise self._error
+
+
+def test_a_result_that_was_lost_is_asked_for_again_and_a_lost_scheduler_is_not():
+    from types import SimpleNamespace
+
+    from distributed.client import FutureCancelledError
+
+    pool = DaskPool("m:M", {}, address="tcp://127.0.0.1:1", timeout_s=1)
+    for future in (Lost("cancelled"), Lost("pending"), Lost("finished", FutureCancelledError("k", "lost"))):
+        assert pool._heard(SimpleNamespace(status="running"), future, "c00") == ("unseen", None)
+        with pytest.raises(ClusterError, match="is gone"):
+            pool._heard(SimpleNamespace(status="connecting"), future, "c00")
 
 
 def test_a_try_is_one_processs_and_there_are_as_many_as_here(tmp_path):
