@@ -151,11 +151,14 @@ def configure(params: Any, finder: str, landmarker: str) -> dict[str, Any]:
             "features": params.features.model_dump()}
 
 
-def _work(config: dict[str, Any], warm: Path, todo: Any, done: Any, gate: Any) -> None:
-    """One process: loads everything, by taking one file that does not count, waits for the others, then takes file after file."""
+def _work(config: dict[str, Any], warm: list[Path], todo: Any, done: Any, gate: Any) -> None:
+    """One process: loads everything, by taking files that do not count until one went through all stages, waits for the others, then
+    takes file after file."""
     try:
         line = Line(config)
-        line.run(warm)
+        for path in warm:
+            if line.run(path)["n_frames"]:
+                break
         gate.wait()
         for path in iter(todo.get, None):
             done.put(line.run(path))
@@ -177,7 +180,7 @@ def run_files(config: dict[str, Any], files: Iterable[Path], processes: int) -> 
         todo.put(path)
     kept = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(THREADS)
-    workers = [context.Process(target=_work, args=(config, order[-1], todo, done, gate), daemon=True) for _ in range(processes)]
+    workers = [context.Process(target=_work, args=(config, order[::-1], todo, done, gate), daemon=True) for _ in range(processes)]
     try:
         for worker in workers:
             worker.start()
