@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.weights import Found, WeightsMissing, find
+from core.weights import Found, WeightsMissing, find, is_here
 
 # Kind -> its file's name in core.weights, best first.
 FINDERS = {"yunet": "yunet", "blazeface": "blazeface"}
@@ -37,17 +37,9 @@ def other_models(track: Any, data: Path = Path("data/track")) -> dict[str, str]:
         said = []
         for part, asked, names in (("finder", track.finder, FINDERS), ("landmarker", track.landmarker, MESHES)):
             was = marks.get(part, "").partition(":")[0] if asked == "auto" else ""
-            now = next((kind for kind, name in names.items() if was and _is_here(name)), was)
+            now = next((kind for kind, name in names.items() if was and is_here(name)), was)
             if was != now:
                 said.append(f"{part} {was}, now {now}")
         if said:
             found[path.parent.name] = "; ".join(said)
     return found
-
-
-def _is_here(name: str) -> bool:
-    try:
-        find(name, fetch=False)
-    except WeightsMissing:
-        return False
-    return True

@@ -156,6 +156,11 @@ def answer(kind: str, value: Any) -> tuple[Verdict, bytes | None]:
     return value
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def timed_out(name: str, timeout_s: float) -> tuple[str, str]:
     """The verdict on an item that took too long."""
     return "timeout", f"{name}: not done within {timeout_s:g} s"

@@ -121,7 +121,8 @@ class DaskPool:
             if kind == "unseen":
                 unseen[task[0]] += 1
                 if unseen[task[0]] > MOST_UNSEEN:
-                    raise self._lost()
+                    raise ClusterError(f"{task[2]}: its result was lost {unseen[task[0]]} times with the Dask worker that had it; see why "
+                                       "workers die, and run the same command: what is done stays")
                 waiting.appendleft(task)
             elif kind == "died" or (kind == "suspected" and task[0] not in suspected):
                 suspected |= {task[0]} if kind == "suspected" else set()
@@ -267,7 +268,7 @@ def attend(blob: bytes) -> tuple[str, Any]:
     child.give(None, job["name"], job["payload"])
     said = _hear(child, worker, job["key"], job["timeout_s"])
     if said is None:
-        return "died" if mark.name.endswith("-0") else "dead", child.died_how
+        return "dead" if mark.name == f"{job['index']}-{TRIES - 1}" else "died", child.died_how
     mark.unlink(missing_ok=True)
     if said[0] == "done":
         KEEPER.put(job["run"], child, worker.state.nthreads)

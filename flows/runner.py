@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.workers import cores
 from flows import graph, licences, show
 from flows.graph import Outcome
 from flows.plan import Plan, plan
@@ -20,8 +21,7 @@ LOCK = Path(".babelface/build.lock")
 HOLDER = Path(".babelface/build.json")
 LOCKED = 3
 INTERRUPTED = 130
-# Set by Ctrl-C and SIGTERM. The exception that they raise is lost where a library catches everything, or runs a finalizer just
-# then;
+# Set by Ctrl-C and SIGTERM. The exception that they raise is lost where a library catches everything, or runs a finalizer just then;
 # this stays, and the flow looks at it.
 stopped = threading.Event()
 
@@ -110,11 +110,6 @@ def _with_prefect(what: str, todo: Plan, jobs: int) -> list[Outcome]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> int:

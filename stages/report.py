@@ -16,6 +16,7 @@ import numpy as np
 from core.params import Params
 from core.shards import read_json, write_bytes
 from core.stage import UserError, out_folder, run_cli
+from core.workers import cores
 
 OUT = Path("results/report")
 MOST_PX = 256  # longer side of a gallery video
@@ -71,7 +72,7 @@ def write_gallery(gallery: list[dict[str, Any]], folder: Path, shelf: Any) -> di
         return video["generated_id"], {"video": f"media/{name}.mp4", "poster": f"media/{name}.jpg"}
 
     # Decoding and encoding hold no lock of Python's, and nothing else runs beside the last stage.
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(min(cores(), MOST_THREADS)) as pool:
         return dict(pool.map(write, [(clip, video) for clip in gallery for video in clip["videos"]]))
 
 

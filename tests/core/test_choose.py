@@ -25,7 +25,12 @@ def world(monkeypatch):
                 return Found(Path(name), f"sha of {name}", "cache", "MIT")
             raise WeightsMissing(f"no {name}")
 
+        def is_here(name):
+            asked.append((name, False))
+            return name in here
+
         monkeypatch.setattr(core.choose, "find", find)
+        monkeypatch.setattr(core.choose, "is_here", is_here)
         return asked
 
     return make
