@@ -3,8 +3,6 @@
 # make real CLIPS=folder    score a folder of your own videos (after make demo)
 PYTHON ?= python3
 PY ?= .venv/bin/python
-# Instances at once: one more than cores, since each begins and ends with some seconds of reading and writing.
-JOBS ?= $(shell expr `nproc` + 1)
 TEST_JOBS ?= 2
 
 export DVC_NO_ANALYTICS = 1
@@ -22,11 +20,11 @@ help:
 
 demo: .venv/.demo-installed
 	@$(PY) -m flows.doctor
-	@$(PY) -m flows.cli evaluate --jobs $(JOBS)
+	@$(PY) -m flows.cli evaluate
 
 real: demo
 	@test -n "$(CLIPS)" || { echo "which folder? make real CLIPS=path/to/folder"; exit 2; }
-	@$(PY) -m flows.cli real "$(CLIPS)" --jobs $(JOBS)
+	@$(PY) -m flows.cli real "$(CLIPS)"
 
 test: .venv/.test-installed
 	@$(PY) -m flows.doctor

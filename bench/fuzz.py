@@ -228,7 +228,7 @@ def read_index(folder: Path) -> str:
     try:
         module = registry.open_corpus(name)
         total = list(registry.entries(module, config))
-        parts = [module.items(config, tag) for tag in module.languages(config)]
+        parts = [registry.items(module, config, tag) for tag in registry.languages(module, config)]
     except (BadIndex, FileNotFoundError):
         return "bad index"
     assert all(isinstance(e, Item | Rejected) for e in total)

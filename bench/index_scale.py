@@ -28,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table")
     args = parser.parse_args()
+    from corpora.registry import items as items_of
     from corpora.registry import open_corpus
     from flows.index import read, summary
     from stages.download import plan
@@ -44,7 +45,7 @@ def main() -> int:
                           "options": {"language": "tr"}}, open_corpus("csv")
         with table.open("r+", encoding="utf-8") as out:  # a table that says no language, so that every row is of one
             out.write("id,video,start_s,end_s,x0,y0,x1,y1,l_nguage")
-        items, rejected = corpus.items(config, "tr")
+        items, rejected = items_of(corpus, config, "tr")
         read_s = time.process_time() - began[0]
         work = plan(items, config, "table", "tr")
         cpu_s, wall_s = time.process_time() - began[0], time.perf_counter() - began[1]

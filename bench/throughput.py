@@ -75,7 +75,8 @@ class Clock:
 
 
 class Line:
-    """The stages' mappers, loaded once, with a clock around what they call: one file after another goes through all of them."""
+    """The stages' mappers, loaded once, with a clock around what they call: one file after another goes through all of them.
+    Turning the parts that are looked at into RGB counts where they are: with the finder, the mesh and the cut."""
 
     def __init__(self, config: dict[str, Any]):
         import core.media as media
@@ -91,7 +92,7 @@ class Line:
         self._segment, self._crop, self._features = (
             segment.Mapper(config["segment"]), crop.Mapper(config["crop"]), features.Mapper(config["features"]))
         # The mappers look these up when they run, so the clock goes where they look.
-        media.read_frames = self.clock.timed_frames(media.read_frames)
+        media.read_lazy_frames = self.clock.timed_frames(media.read_lazy_frames)
         media.read_small_frames = self.clock.timed_frames(media.read_small_frames)
         media.encode_jpeg = self.clock.timed("jpeg", media.encode_jpeg)
         views.ViewTemplate.cut = self.clock.timed("cut", views.ViewTemplate.cut)
@@ -99,13 +100,13 @@ class Line:
     def run(self, path: Path) -> dict[str, Any]:
         """What one file gave and took: frames, size, seconds by part, of decoding alone and in all, reasons of what was refused."""
         clock = self.clock
-        clock.reset()
         start = time.process_time(), time.perf_counter()
         n_decoded, size = 0, (0, 0)
         for frame in self._plain_frames(path):
             n_decoded, size = n_decoded + 1, frame.shape[1::-1]
         alone = {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
 
+        clock.reset()
         refused: list[str] = []
         start = time.process_time(), time.perf_counter()
         row = {"recording_id": "clip", "corpus": "real", "language": "und", "speaker": None, "cluster": "recording:clip", "kind": "real",

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from core.media_jpeg import Mjpeg, jpeg_roundtrip_mjpeg
+from core.media_lazy import HALVED, LazyFrame
 from core.media_probe import (
     INDEXED_CODECS,
     INDEXED_FORMATS,
@@ -45,9 +46,9 @@ from core.media_write import (
 from core.records import Reject
 
 __all__ = [
-    "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video",
+    "LazyFrame", "MediaInfo", "SAMPLE_RATE", "Source", "decode_flac", "decode_jpeg", "encode_flac", "encode_jpeg", "encode_video",
     "frame_count", "frame_times", "grid_length", "jpeg_roundtrip_mjpeg", "nearest_grid", "probe", "read_audio", "read_frames",
-    "read_frames_jpeg", "read_small_frames", "read_sound", "read_wav", "rough_length", "write_video", "write_wav",
+    "read_frames_jpeg", "read_lazy_frames", "read_small_frames", "read_sound", "read_wav", "rough_length", "write_video", "write_wav",
 ]  # fmt: skip
 
 TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks are never finer
@@ -56,7 +57,6 @@ MAX_SLIP_S = 0.010  # audio timestamps may disagree with the running sample coun
 QUIET_SAMPLES = 1 << 20  # of silence that are filled in at a time
 SEEK_AFTER_S = 2.0
 SEEK_MARGIN_S = 1.0  # mp4 seeks by decoding time, which runs ahead of display time
-PLANAR = {"yuv420p", "yuv422p", "yuv444p"}  # 8 bits, one plane for each of Y, U, V
 KEPT_BYTES = 31 << 20  # just under the largest block that glibc learns from
 
 
@@ -86,7 +86,7 @@ def frame_count(source: Source, fps: float | Fraction = 25) -> int:
     return grid_length(frame_times(source)[-1], fps)
 
 
-def _timeline(source: Source, reach_s: float, threads: int) -> Iterator[tuple[float, object]]:
+def _timeline(source: Source, reach_s: float, threads: int, rough: bool) -> Iterator[tuple[float, object]]:
     """(time in s from the first displayed frame, PyAV frame) from `reach_s` or before, by seeking where that is exact."""
     for may_seek in (reach_s > SEEK_AFTER_S, False):
         with open_media(source) as container:
@@ -95,6 +95,8 @@ def _timeline(source: Source, reach_s: float, threads: int) -> Iterator[tuple[fl
                 raise Reject("no_video", f"{name_of(source)}: has no video stream")
             stream.codec_context.thread_count = threads
             stream.thread_type = "NONE" if threads == 1 else "AUTO"
+            if rough:  # edges between blocks stay as they are in frames that no other leans on; a quarter of H.264's time
+                stream.codec_context.options = {"skip_loop_filter": "noref"}
             frames = timed_frames(container, stream, source)
             first = next(frames, None)
             if first is None:
@@ -129,11 +131,11 @@ def _keep_freed_memory() -> None:
     np.empty(KEPT_BYTES, np.uint8)
 
 
-def _on_grid(source: Source, start: int, stop: int | None, rate: float, threads: int) -> Iterator:
+def _on_grid(source: Source, start: int, stop: int | None, rate: float, threads: int, rough: bool = False) -> Iterator:
     """The PyAV frame for every output frame in start .. stop, the same object again for a repeat."""
     _keep_freed_memory()
     index, held_s, held = start, 0.0, None
-    for time_s, frame in _timeline(source, start / rate, threads):
+    for time_s, frame in _timeline(source, start / rate, threads, rough):
         if held is not None:
             if time_s <= held_s:
                 continue  # of equal times the earlier frame
@@ -157,6 +159,14 @@ def read_frames(
     threads: of the decoder; 1 is the reference. Raises Reject('no_video') and Reject('decode_error'); media_probe.decode_stream
     says which damage counts.
     """
+    for frame in read_lazy_frames(source, start=start, stop=stop, fps=fps, threads=threads):
+        yield np.asarray(frame)
+
+
+def read_lazy_frames(
+    source: Source, *, start: int = 0, stop: int | None = None, fps: float | Fraction = 25, threads: int = 1
+) -> Iterator[LazyFrame]:
+    """The frames of `read_frames`, each turned into RGB where it is looked at, for readers of a small part of large frames."""
     if start < 0 or (stop is not None and stop < start):
         raise ValueError(f"read_frames: start {start} and stop {stop} must satisfy 0 <= start <= stop")
     if stop == start:
@@ -166,14 +176,11 @@ def read_frames(
     scaler = VideoReformatter()
     shape: tuple[int, ...] | None = None
     for frame in _on_grid(source, start, stop, float(fps), threads):
-        # A repeat is converted anew: the caller may have drawn on the last one.
-        with converting(source):
-            rgb = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        rgb = np.ascontiguousarray(np.rot90(rgb, -rotation_of(frame) // 90))  # PyAV hands out views with padded rows
-        if shape is not None and rgb.shape != shape:
-            raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {shape} to {rgb.shape}")
-        shape = rgb.shape
-        yield rgb
+        lazy = LazyFrame(frame, scaler, source)  # a repeat is converted anew: the caller may have drawn on the last one
+        if shape is not None and lazy.shape != shape:
+            raise Reject("decode_error", f"{name_of(source)}: the frame size changes from {shape} to {lazy.shape}")
+        shape = lazy.shape
+        yield lazy
 
 
 def read_frames_jpeg(
@@ -217,7 +224,7 @@ def read_small_frames(
 
     scaler = VideoReformatter()
     size: tuple[int, int] | None = None
-    for frame in _on_grid(source, 0, None, float(fps), threads):
+    for frame in _on_grid(source, 0, None, float(fps), threads, rough=True):
         shrink = max(1.0, max(frame.width, frame.height) / side)
         turns = rotation_of(frame) // 90
         whole = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
@@ -226,7 +233,7 @@ def read_small_frames(
         size = whole
         to = max(1, round(frame.width / shrink)), max(1, round(frame.height / shrink))
         with converting(source):
-            if frame.format.name not in PLANAR:
+            if frame.format.name not in HALVED:
                 frame = scaler.reformat(frame, format="yuv444p", threads=1)
         planes = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
         small = VideoFrame.from_ndarray(np.stack([_shrink(p, to) for p in planes]), format="yuv444p")

@@ -116,6 +116,7 @@ def decode_stream(container, stream, source: Source, dts_seen: list[int] | None 
     import av
 
     packets, broken_s, failures, after, seen_s = container.demux(stream), None, 0, 0, 0.0
+    unit = stream.time_base
     while True:
         frames: list = []
         try:
@@ -133,7 +134,7 @@ def decode_stream(container, stream, source: Source, dts_seen: list[int] | None 
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
-            seen_s = float(stamp * stream.time_base)
+            seen_s = stamp * unit.numerator / unit.denominator  # as the fraction itself would be rounded, in a tenth of its time
         if not packet.size and stamp is not None:
             continue  # an empty packet holds the picture; to the decoder it would mean the end
         if dts_seen is not None and packet.dts is not None:
@@ -175,7 +176,8 @@ def timed_frames(container, stream, source: Source) -> Iterator[tuple[float, obj
         if dts_seen:  # AVI stores decoding order only: the k-th frame shown takes the k-th time, B-frames or not
             stamp = heapq.heappop(dts_seen)
         if stamp is not None:
-            time_s = float(stamp * Fraction(frame.time_base or stream.time_base))
+            unit = frame.time_base or stream.time_base
+            time_s = stamp * unit.numerator / unit.denominator
         else:
             time_s = 0.0 if last is None else last + step
         if is_video and last is not None:

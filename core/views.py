@@ -8,12 +8,13 @@ came from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from core import geometry as geo
 
+REACH = 3  # pixels around a view's own that interpolation looks at, and one for rounding
 PAD = 110  # grey outside the frame, as SyncNet's pipeline and Speech2Vid's registration fill it
 
 # MediaPipe mesh points that stand for the dlib-68 points of the same meaning (left and right as seen in the image):
@@ -168,7 +169,7 @@ def cut(
     interpolation: Literal["auto", "linear", "cubic"] = "auto",
 ) -> np.ndarray:
     """The view of one frame: uint8 (height, width, 3) or (height, width), `size` = side or (height, width), `pad` outside the
-    frame.
+    frame. Of a LazyFrame only the part that the view shows becomes RGB.
 
     "linear" and "cubic" sample at the view's pixels, as a plain resize does. "auto" is linear, but below half scale it cuts
     a larger view first and averages areas, so that nothing aliases.
@@ -181,8 +182,19 @@ def cut(
     flags = cv2.INTER_CUBIC if interpolation == "cubic" else cv2.INTER_LINEAR
     m = geo.compose(geo.zoom(times), transform)
     larger, fill = (width * times, height * times), (pad,) * 4
+    if not isinstance(frame, np.ndarray):
+        frame, m = _part(frame, m, larger) if frame.has_parts else (np.asarray(frame), m)
     view = cv2.warpAffine(frame, m, larger, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
     return view if times == 1 else cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _part(frame: Any, transform: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(the part of a lazy frame that a view of `size` (width, height) is made of, the transform from there)."""
+    width, height = size
+    corners = geo.apply(geo.invert(transform), np.array([(0, 0), (width, 0), (0, height), (width, height)]))
+    x0, y0 = np.maximum(0, np.floor(corners.min(axis=0)).astype(int) - REACH).tolist()
+    x1, y1 = np.maximum(0, np.ceil(corners.max(axis=0)).astype(int) + REACH).tolist()
+    return np.asarray(frame[y0:y1, x0:x1]), geo.compose(transform, np.array([[1.0, 0, x0], [0, 1, y0]]))
 
 
 def feather(height: int, width: int, feather_px: float) -> np.ndarray:

@@ -151,6 +151,9 @@ def from_hub(repo: str, file: str, revision: str | None = None) -> Found:
             f"{repo}/{file} could not be had from the model hub: {(str(error).splitlines() or [type(error).__name__])[0]}\n"
             f"Accept the model's terms on its page and set HF_TOKEN ({'set' if token else 'not set now'}), or download {file} "
             f"yourself and name the file{'; BABELFACE_OFFLINE is set' if _offline() else ''}.") from error
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # its licence stands in the head of its README, where it has one
+        hf_hub_download(repo, "README.md", revision=revision, token=token, cache_dir=cache_dir() / "hub",
+                        etag_timeout=CONNECT_TIMEOUT_S, local_files_only=_offline())
     licence = stated(path)
     check(Used(f"model {repo}", licence))
     return Found(path, sha256_of(path), "hub", licence)

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.records import Card, Reject
 from corpora.index import values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_path  # noqa: F401: part of the contract
 from corpora.index.tables import delimited
 
@@ -44,6 +44,3 @@ def _build(raw: Mapping[str, str]) -> dict[str, Any]:
     # The centre of the face where the stretch begins, as shares of width and height: which of several faces is meant.
     return {"source": values.youtube(raw["video"], start_s, end_s), "video": raw["video"], "start_s": start_s, "end_s": end_s,
             "extra": {"face_x": x, "face_y": y}}
-
-
-languages, items = indexed(CARD, entries)

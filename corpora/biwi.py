@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Reject, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import VIDEO_SUFFIXES, fetch, index_folder  # noqa: F401: part of the contract
 from corpora.index.tables import Row
 
@@ -53,6 +53,3 @@ def _build(raw: Mapping[str, str]) -> dict:
         raise Reject("no_video", f"{raw['path']!r} is the sound of a sentence whose film is not in the folder")
     return {"source": Source("file", raw["path"]), "video": _name(raw), "speaker": raw["speaker"], "kind": "generated",
             "extra": {"emotional": raw["clip"].lower().startswith("e"), "sentence": int(raw["clip"][-2:])}}
-
-
-languages, items = indexed(CARD, entries)

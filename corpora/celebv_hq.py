@@ -7,7 +7,7 @@ from typing import Any
 
 from core.records import Card
 from corpora.index import json_rows, values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_path  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -39,6 +39,3 @@ def _build(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": values.youtube(video, start_s, end_s), "video": video, "start_s": start_s, "end_s": end_s,
             "box": values.box(*sides),
             "extra": extra}
-
-
-languages, items = indexed(CARD, entries)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Reject, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -51,6 +51,3 @@ def entries(config: Mapping) -> Iterator[Entry]:
 
 def _name(raw: Mapping[str, str]) -> str:
     return "_".join(raw[part] for part in ("actor", "sentence", "emotion", "level")).upper()
-
-
-languages, items = indexed(CARD, entries)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card
 from corpora.index import spreadsheet
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_path, media_root  # noqa: F401: part of the contract
 from corpora.index.tables import Row, delimited
 from corpora.index.values import BadIndex
@@ -26,6 +26,8 @@ CARD = Card(
     access="local files, addresses of media files, or pages",
     index="a CSV or TSV file with a header; at least one of the columns file, url, video",
 )
+
+OPTIONS = ("columns", "delimiter")
 
 
 def entries(config: Mapping) -> Iterator[Entry]:
@@ -57,6 +59,3 @@ def _checked(rows: Iterator[Row], where: str) -> Iterator[Row]:
                 raise BadIndex(f"{where}: expected a column file, url or video, found {', '.join(row.raw)}; "
                                "options.columns can say what they are called here")
         yield row
-
-
-languages, items = indexed(CARD, entries, options=("columns", "delimiter"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.records import Card
 from corpora.index import spreadsheet
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, safe_path  # noqa: F401: part of the contract
 from corpora.index.tables import delimited
 
@@ -40,6 +40,3 @@ def entries(config: Mapping) -> Iterator[Entry]:
         raise FileNotFoundError(f"{path}: the folder needs an {INDEX} with the columns file, language, speaker (and kind)")
     return collect(CARD, config, delimited(path, required=("file",)), spreadsheet.builder(root), name=spreadsheet.name_of,
                    language=lambda raw: raw.get("language"), is_file=spreadsheet.is_file, stretch=spreadsheet.stretch)
-
-
-languages, items = indexed(CARD, entries)

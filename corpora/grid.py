@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Reject, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -47,6 +47,3 @@ def _build(raw: Mapping[str, str]) -> dict:
     return {"source": Source("file", raw["path"]), "video": f"{speaker}/{raw['code']}".lower(), "speaker": speaker,
             "start_s": 0.0,
             "end_s": CLIP_S, "extra": {"transcript": " ".join(word for word in spelled if word)}}
-
-
-languages, items = indexed(CARD, entries)

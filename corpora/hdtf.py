@@ -13,7 +13,7 @@ from typing import Any
 
 from core.records import Card, Reject
 from corpora.index import values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 from corpora.index.tables import Row, words
 from corpora.index.values import BadIndex
@@ -103,6 +103,3 @@ def _build(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": address, "video": values.video_of(address.at), **times,
             "speaker": None if group == "RD" else speaker, "extra": extra,
             "box": values.box(x, y, x + width, y + height, unit="px", frame_height=rows if known else None)}
-
-
-languages, items = indexed(CARD, entries)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.records import Card, Reject, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 from corpora.index.tables import Row, words
 
@@ -64,6 +64,3 @@ def _build(root: Path, raw: Mapping[str, str]) -> dict:
     extra = {"split": raw["split"], "transcript": layouts.sidecar(root, raw["path"]).get("text", "")}
     return {"source": Source("file", raw["path"]), "video": raw["video"],
             "extra": {key: value for key, value in extra.items() if value}}
-
-
-languages, items = indexed(CARD, entries)

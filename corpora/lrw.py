@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -44,6 +44,3 @@ def entries(config: Mapping) -> Iterator[Entry]:
 
     return collect(CARD, config, layouts.files(root, LAYOUT, expected="WORD/{train,val,test}/WORD_00001.mp4"), build,
                    name=lambda raw: f"{raw['split']}/{raw['clip']}")
-
-
-languages, items = indexed(CARD, entries)

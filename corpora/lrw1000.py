@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.records import Card, Fetched, Item, Reject, Source
 from corpora.index import values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import index_folder, plain_name
 from corpora.index.tables import delimited
 from corpora.index.values import BadIndex
@@ -56,6 +56,3 @@ def _build(raw: Mapping[str, str]) -> dict:
 def fetch(item: Item, config: Mapping, folder: Path) -> Fetched:
     """Nothing: raises Reject(no_video)."""
     raise Reject("no_video", f"{item.where}: LRW-1000 has pictures of lips and no video")
-
-
-languages, items = indexed(CARD, entries)

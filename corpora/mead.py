@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 from corpora.index.tables import Row
 from corpora.index.values import BadIndex
@@ -25,6 +25,8 @@ CARD = Card(
     hours=40.0,
     commercial=False,
 )
+
+OPTIONS = ("views",)
 
 VIEWS = ("front", "down", "top", "left_30", "left_60", "right_30", "right_60")
 LAYOUT = r"(?P<actor>[MW]\d{3})/video/(?P<view>[a-z]+(?:_\d+)?)/(?P<emotion>[a-z]+)[/_](?P<level>level_\d)/(?P<clip>\d+)\.mp4"
@@ -50,6 +52,3 @@ def _build(raw: Mapping[str, str]) -> dict:
             "video": "_".join(raw[part] for part in ("actor", "emotion", "level", "clip")),
             "extra": {key: raw[key] for key in ("emotion", "level", "view")}
             | {"gender": "male" if raw["actor"][0].upper() == "M" else "female"}}
-
-
-languages, items = indexed(CARD, entries, options=("views",))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.records import Card, Reject
 from corpora.index import values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 from corpora.index.tables import Row, open_text, words
 from corpora.index.values import BadIndex
@@ -71,6 +71,3 @@ def _build(raw: Mapping[str, str]) -> dict:
     return {"source": values.youtube(raw["talk"], start_s, end_s), "video": raw["talk"], "speaker": raw["talk"],
             "start_s": start_s,
             "end_s": end_s, "extra": {"split": raw["split"], "transcript": raw["text"]}}
-
-
-languages, items = indexed(CARD, entries)

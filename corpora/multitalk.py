@@ -8,7 +8,7 @@ from typing import Any
 
 from core.records import Card
 from corpora.index import json_rows, values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_path  # noqa: F401: part of the contract
 from corpora.index.values import BadIndex
 
@@ -49,6 +49,3 @@ def _build(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": values.youtube(video, start_s, end_s), "video": video, "start_s": start_s, "end_s": end_s,
             "box": values.box(*sides),
             "extra": {"transcript": str(raw.get("transcript") or "")}}
-
-
-languages, items = indexed(CARD, entries)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Reject, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -47,6 +47,3 @@ def _build(raw: Mapping[str, str]) -> dict:
                       "gender": "male" if actor % 2 else "female",
                       "intensity": "normal" if raw["intensity"] == "01" else "strong",
                       "repetition": int(raw["repetition"]), "transcript": STATEMENTS[int(raw["statement"]) - 1]}}
-
-
-languages, items = indexed(CARD, entries)

@@ -1,8 +1,9 @@
 """Corpora by name: every module of this folder that keeps the contract is one, so that a new file is a new corpus.
 
-The contract: `CARD` (core.records.Card), `languages(config) -> list of tags`, `items(config, language) -> (items, rejected)` and
-`fetch(item, config, folder) -> Fetched`. An adapter that reads an index has `entries(config)`, items and rejects one by one,
-from which corpora/index/entries.py makes the first two. A corpus with a folder of its own keeps them in `<folder>/adapter.py`.
+The contract is a card and two functions: `CARD` (core.records.Card), `entries(config)`, which gives every item of the index and every
+row that is none, one by one, and `fetch(item, config, folder) -> Fetched`. `OPTIONS` names what its options may hold besides what any
+adapter's may. An adapter that makes its recordings instead of reading of them may also have `items(config, language)`, so that one
+language is had without the others. A corpus with a folder of its own keeps all this in `<folder>/adapter.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from types import ModuleType
 from core.records import Item, Rejected
 
 _FOLDER = Path(__file__).resolve().parent
-_CONTRACT = ("CARD", "languages", "items", "fetch")
+_CONTRACT = ("CARD", "entries", "fetch")
 _ALSO = {"mtedx": "muavic", "lrs3ted": "lrs3", "casvsrw1k": "lrw1000", "b3dac2": "biwi"}
 
 
@@ -55,11 +56,39 @@ def open_corpus(adapter: str) -> ModuleType:
 
 
 def entries(corpus: ModuleType, config: Mapping) -> Iterator[Item | Rejected]:
-    """Every item and reject of an opened corpus, all languages, one by one where the adapter can."""
-    if hasattr(corpus, "entries"):
-        yield from corpus.entries(config)
-        return
-    for language in corpus.languages(config):
-        found, rejected = corpus.items(config, language)
-        yield from found
-        yield from rejected
+    """Every item and reject of an opened corpus, all languages, one by one. Every entry belongs to exactly one language, so that what
+    `items` gives of all `languages` adds up to this. ValueError for an option that the adapter does not take; and FileNotFoundError
+    without the index, ValueError for one that cannot be read."""
+    from corpora.index.entries import COMMON
+    from corpora.index.values import BadIndex
+
+    known = {*COMMON, *getattr(corpus, "OPTIONS", ())}
+    for option in config.get("options") or {}:
+        if option not in known:
+            near = get_close_matches(option, known, n=1)
+            raise BadIndex(f"{corpus.CARD.name}: unknown option {option!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                           + f"; it takes {', '.join(sorted(known))}")
+    yield from corpus.entries(config)
+
+
+def languages(corpus: ModuleType, config: Mapping) -> list[str]:
+    """All language tags of the index, sorted; "und" where some entry has none or an invalid one."""
+    return sorted({entry.language for entry in entries(corpus, config)})
+
+
+def items(corpus: ModuleType, config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
+    """The usable entries of one language, sorted by id, and the rejected ones in the index's order. Raises what `entries` raises, and
+    ValueError for a `language` that is not a tag."""
+    from corpora.index.values import BadIndex, tag_of
+
+    if hasattr(corpus, "items"):
+        return corpus.items(config, language)
+    wanted, wrong = tag_of(language)
+    if wrong:
+        raise BadIndex(f"{corpus.CARD.name}: {wrong}")
+    found: list[Item] = []
+    rejected: list[Rejected] = []
+    for entry in entries(corpus, config):
+        if entry.language == wanted:
+            (found if isinstance(entry, Item) else rejected).append(entry)
+    return sorted(found, key=lambda item: item.id), rejected

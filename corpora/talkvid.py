@@ -7,7 +7,7 @@ from typing import Any
 
 from core.records import Card
 from corpora.index import json_rows, values
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_path  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -49,6 +49,3 @@ def _build(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": source, "video": values.video_of(source.at), "start_s": start_s, "end_s": end_s,
             "extra": dict(sorted(extra.items())),
             "speaker": str(person) if person not in (None, "") else None}
-
-
-languages, items = indexed(CARD, entries)

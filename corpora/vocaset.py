@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.records import Card, Fetched, Item, Reject, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import index_folder
 
 CARD = Card(
@@ -47,6 +47,3 @@ def _build(raw: Mapping[str, str]) -> dict:
 def fetch(item: Item, config: Mapping, folder: Path) -> Fetched:
     """Nothing: raises Reject(no_video)."""
     raise Reject("no_video", f"{item.where}: VOCASET has meshes and sound and no video")
-
-
-languages, items = indexed(CARD, entries)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from core.records import Card, Source
 from corpora.index import layouts
-from corpora.index.entries import Entry, collect, indexed
+from corpora.index.entries import Entry, collect
 from corpora.index.files import fetch, index_folder  # noqa: F401: part of the contract
 
 CARD = Card(
@@ -43,6 +43,3 @@ def entries(config: Mapping) -> Iterator[Entry]:
                 "extra": {key: value for key, value in extra.items() if value}}
 
     return collect(CARD, config, rows, build, name=lambda raw: f"{raw['speaker']}/{raw['video']}/{raw['clip']}")
-
-
-languages, items = indexed(CARD, entries)

@@ -20,7 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import gpu, server, show
 from flows.graph import Call, Outcome
 from flows.plan import Plan, plan
-from flows.runner import cores, gpus, only_build, stopped
+from flows.runner import at_once, gpus, only_build, stopped
 from flows.schedule import MOST_PER_CALL, Schedule
 
 BUILD_TARGETS = ["split", "crop", "features"]
@@ -224,7 +224,7 @@ def _run(what: str, targets: list[str] | None, jobs: int | None) -> list[Outcome
         return _flow(*_handed_over.pop())
     with only_build(what, wait=True):
         todo = plan(targets)
-        outcomes = _flow(todo, jobs or cores()) if todo else []
+        outcomes = _flow(todo, jobs or at_once()) if todo else []
     failed = [o.name for o in outcomes if o.status in ("failed", "skipped")]
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(outcomes)} instances failed or were skipped: {', '.join(failed[:5])}")

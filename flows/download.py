@@ -71,13 +71,13 @@ def items_of(params: Params, instance: CorpusLanguage) -> list[Item]:
 
 def entries_of(params: Params, instance: CorpusLanguage) -> tuple[list[Item], list[Rejected]]:
     """(the usable index entries of one instance, those that never became an item). Raises UserError for a damaged index."""
-    from corpora.registry import open_corpus
+    from corpora.registry import items, open_corpus
 
     entry = params.corpora[instance.corpus]
     languages = {tag: one.model_dump(mode="json", exclude_defaults=True) for tag, one in entry.languages.items()}
     config = entry.model_dump(mode="json") | {"name": instance.corpus, "languages": languages}
     try:
-        return open_corpus(entry.adapter).items(config, instance.language)
+        return items(open_corpus(entry.adapter), config, instance.language)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -18,7 +18,7 @@ from flows.graph import GRAPH, HEADER, Outcome, current_graph
 from flows.licences import guard
 from flows.nights import FAILED, GOOD
 from flows.plan import plan
-from flows.runner import cores, only_build
+from flows.runner import at_once, only_build
 
 ARTIFACT = "babelface-night"
 
@@ -67,7 +67,7 @@ def nightly(publish: str | None = None, url: str | None = None, metrics: list[st
     keep published.
     """
     name = tonight(timezone)
-    wishes = _Wishes(list(metrics or ()), git_pull, push, accept, max(attempts, 1), retry_delay_s, jobs or cores())
+    wishes = _Wishes(list(metrics or ()), git_pull, push, accept, max(attempts, 1), retry_delay_s, jobs or at_once())
     folder = nights.publish_folder(publish)
     cause: Exception | None = None
     with only_build(f"nightly ({name})", wait=True):

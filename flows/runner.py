@@ -81,7 +81,7 @@ def run_graph(what: str, targets: list[str] | None = None, *, jobs: int | None =
                 print(f"nothing changed: all {todo.n_instances} instances are up to date")
                 return 0
             print(show.plan_line(todo), flush=True)
-            outcomes = _with_prefect(what, todo, jobs or cores())
+            outcomes = _with_prefect(what, todo, jobs or at_once())
             show.summary(outcomes, time.monotonic() - began)
     except Locked as error:
         print(error, file=sys.stderr)
@@ -110,6 +110,12 @@ def _with_prefect(what: str, todo: Plan, jobs: int) -> list[Outcome]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def at_once() -> int:
+    """How many cores' worth of instances run at once where nobody says: one more than there are, since each begins and ends with some
+    seconds of reading and writing."""
+    return cores() + 1
 
 
 def gpus() -> int:

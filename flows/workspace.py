@@ -113,13 +113,13 @@ def run_inside(folder: Path, *words: str) -> int:
 
 def overrides_for_folder(folder: Path, expert: Path, root: Path = ROOT) -> dict[str, Any]:
     """Params that score one folder of videos: no training, the controls, an expert that exists already."""
-    from corpora.registry import open_corpus
+    from corpora.registry import languages, open_corpus
 
     folder, expert = folder.resolve(), expert.resolve()
     if not expert.is_file():
         raise WorkspaceError(f"no trained sync expert at {expert}; run `make demo` first, or name one with --expert")
     raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    tags = open_corpus("folder").languages({"name": "real", "path": str(folder)})
+    tags = languages(open_corpus("folder"), {"name": "real", "path": str(folder)})
     if not tags:
         raise WorkspaceError(f"{folder}: no usable row in its index")
     real = {"adapter": "folder", "path": str(folder), "languages": {tag: {} for tag in tags}}

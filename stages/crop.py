@@ -58,7 +58,7 @@ class Mapper:
                          f"the least share is {self._c['min_mesh_share']:.0%}")
         moves = {name: view_transforms(t, boxes.get(t.kind, track.boxes), track.landmarks) for name, t in self._templates.items()}
         frames: dict[str, list[bytes]] = {name: [] for name in moves}
-        source = media.read_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
+        source = media.read_lazy_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
                                    stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
         for f, frame in enumerate(source):
             for name, template in self._templates.items():

@@ -31,6 +31,7 @@ SELECTS = ("languages", "speakers", "clips_per_speaker", "path", "options")
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished download."""
+    from corpora.registry import items as items_of
     from corpora.registry import open_corpus
 
     who = params.instance(instance)
@@ -42,7 +43,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
                       params.licences.allow_non_commercial)
     if against:
         raise UserError(against)
-    items, out_early = adapter.items(config, who.language)
+    items, out_early = items_of(adapter, config, who.language)
     try:
         items, out_by_name = forgotten.split(items, forgotten.read(), who.corpus)
     except forgotten.BadList as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.digest import digest_of
+from core.errors import UserError
 from core.executor import Work, run_stage
 from core.params import Params
 from core.records import Reject, carry
@@ -26,11 +27,16 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     source = out_folder("download", instance)
     config = params.segment.model_dump() | {"media": str(source / "media"), "threads": params.executor.codec_threads}
     weights = {}
-    if params.segment.voice == "pyannote":
+    if params.segment.voice == "pyannote" and params.segment.voice_model:
+        # Found here and not in the workers, so that the licence guard sees it and what comes out depends on its bytes.
         from core.weights import use_file
+        from models.experts.voice import checkpoint_file
 
-        weights = {"voice": use_file(params.segment.voice_model).sha256 if Path(params.segment.voice_model or "").is_file()
-                   else str(params.segment.voice_model)}
+        try:
+            found = use_file(checkpoint_file(params.segment.voice_model, "segmentation"))
+        except ValueError as error:
+            raise UserError(f"segment.voice_model: {error}") from error
+        config["voice_model"], weights = str(found.path), {"voice": found.sha256}
     work = [Work(r["recording_id"], digest_of(r), r, r) for r in read_rows(source, "recordings")]  # all of r: its identity goes on into the clips
     return run_stage("segment", instance, work, "stages.segment:Mapper", config=config, tables=("clips",),
                      fingerprint=seal("segment", params.segment.model_dump(), weights), n_shards=params.shards,

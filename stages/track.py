@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.executor import Work, run_stage
+from core.geometry import extent
 from core.params import Params
 from core.records import Reject, carry
 from core.shards import read_rows
@@ -23,7 +24,9 @@ from core.tracks import N_LANDMARKS, Track, pack_track, smooth_points
 
 START_SCORE = {"yunet": 0.6, "blazeface": 0.5}
 KEEP_SCORE = 0.3  # a face that is followed already is believed at this score
-CLOSER = 3.0  # side of the second look, in boxes
+CLOSER = 3.0  # side of a look at one face, in boxes
+CLOSE_SIDE = 256  # pixels to which such a look is shrunk: the face keeps 85, and that costs a quarter of a whole frame of 640 x 360
+NEWCOMERS = 6  # looks of which one goes to the whole frame while faces are followed
 PATIENCE = 4  # looks at which the mesh is tried in vain before it is tried at every fourth only
 MAX_GAP = 25  # frames without a sighting that are interpolated, as in SyncNet's pipeline
 
@@ -64,7 +67,7 @@ class Mapper:
     def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
 
-        frames = media.read_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
+        frames = media.read_lazy_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
                                    stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
         size: list[tuple[int, int]] = []
         faces, n_frames = follow(_sized(frames, size), self._finder, self._mesh, every=self._c["every"], iou_least=self._c["iou"],
@@ -136,6 +139,7 @@ class Face:
         self.boxes: dict[int, np.ndarray] = {frame: box}
         self.points: dict[int, np.ndarray] = {}
         self.here = box  # where it is believed to be
+        self.looked_for = frame  # when the finder was last asked for it
         self._vain = 0  # tries of the mesh in vain, one after the other
         self._shift = np.zeros(2, np.float32)  # from the mesh's centre to the finder's box centre
 
@@ -145,7 +149,8 @@ class Face:
 
     def meshed(self, frame: int, points: np.ndarray) -> None:
         """The mesh fitted; between two looks of the finder the box moves along with it."""
-        centre = (points.min(0) + points.max(0)) / 2
+        low, high = extent(points)
+        centre = (low + high) / 2
         if frame in self.boxes or not self.points:
             self._shift = (self.here[:2] + self.here[2:]) / 2 - centre
         else:
@@ -197,35 +202,32 @@ def _fill(known: dict[int, np.ndarray], n_frames: int) -> np.ndarray:
 
 
 def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: float) -> tuple[list[Face], int]:
-    """(faces, number of frames) of a stream of uint8 RGB frames, one frame in memory at a time.
+    """(faces, number of frames) of a stream of uint8 RGB frames, arrays or lazy ones, one in memory at a time.
 
     A face needs one detection of at least `start_score`; weaker ones only carry it on, before and after.
     """
     faces: list[Face] = []
-    n, last_look = 0, -1
+    n = 0
     for f, frame in enumerate(frames):
         n = f + 1
-        # Faces whose mesh fits are followed by it: then every other look is enough, to find who is new.
-        near_by = [x for x in faces if f - x.last_seen() <= MAX_GAP]
-        fitted = f > every and near_by and all(f - 1 in x.points for x in near_by)
-        looked = f % (2 * every if fitted else every) == 0
-        if looked:
-            _look(finder, frame, faces, f, iou_least, start_score)
+        followed = [x for x in faces if f - x.last_seen() <= MAX_GAP]
+        if f % every == 0:
+            if f <= every or not followed or f % (NEWCOMERS * every) == 0:
+                _look(finder, frame, faces, f, iou_least, start_score)
+            else:  # faces whose mesh fits are followed by it: for their boxes every other look is enough
+                _look_at(finder, frame, [x for x in followed if f % (2 * every) == 0 or f - 1 not in x.points], f, iou_least)
         for face in [x for x in faces if f - x.last_seen() <= MAX_GAP]:
             # A face whose mesh does not fit (a mask, a hand before it) is tried again at the next look only.
             fitted_before = f - 1 in face.points or (f in face.boxes and face.may_fit())
             near = face.points.get(f - 1)
             points = _mesh(mesh, frame, face.here, near) if fitted_before else None
-            if points is None and fitted_before and not looked:
-                # Just lost between two looks: the finder is asked at once, for all faces.
-                looked = True
-                _look(finder, frame, faces, f, iou_least, start_score)
+            if points is None and fitted_before and face.looked_for != f:  # just lost between two looks
+                _look_at(finder, frame, [face], f, iou_least)
                 points = _mesh(mesh, frame, face.here, near)
             if points is not None:
                 face.meshed(f, points[:N_LANDMARKS])
-        last_look = f if looked else last_look
     for face in faces:
-        if face.last_seen() == last_look:  # no mesh to follow it by, but the finder saw it when it last looked
+        if face.last_seen() == face.looked_for:  # no mesh to follow it by, but the finder saw it when it last looked
             face.boxes[n - 1] = face.here
     return [face for face in faces if face.sure], n
 
@@ -235,20 +237,34 @@ def _mesh(mesh, frame: np.ndarray, box: np.ndarray, near: np.ndarray | None) -> 
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     for wider in (1.0, 1.8, 2.2):
         points, _ = mesh.points(frame, np.concatenate([centre - wider * half, centre + wider * half]).astype(np.float32), near)
-        if points is not None and np.all(np.abs((points.min(0) + points.max(0)) / 2 - centre) <= half):
-            return points
+        if points is not None:
+            low, high = extent(points)
+            if np.all(np.abs((low + high) / 2 - centre) <= half):
+                return points
     return None
 
 
 def _look(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float, start_score: float) -> None:
-    """One look of the finder at the whole frame, and a closer one, at full resolution, where a face was and is not found."""
-    _match(faces, finder.find(frame), f, iou_least, start_score)
+    """One look of the finder at the whole frame, and a closer one where a face was and is not found."""
+    followed = [x for x in faces if f - x.last_seen() <= MAX_GAP]
+    _match(faces, finder.find(np.asarray(frame)), f, iou_least, start_score)
+    for face in followed:
+        face.looked_for = f
+    _look_at(finder, frame, [x for x in followed if f not in x.boxes], f, iou_least, sides=(None,))
+
+
+def _look_at(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float, sides: tuple[int | None, ...] = (CLOSE_SIDE, None)) -> None:
+    """A look of the finder at each of these faces alone: the surroundings of where it was, shrunk, and at full resolution if that
+    does not show it."""
     for face in faces:
-        if f not in face.boxes and f - face.last_seen() <= MAX_GAP:
-            side = float(max(face.here[2:] - face.here[:2])) * CLOSER
-            left, top = (max(0, int(c - side / 2)) for c in (face.here[:2] + face.here[2:]) / 2)
-            part = np.ascontiguousarray(frame[top:top + int(side), left:left + int(side)])
-            _match([face], [d.moved(left, top) for d in finder.find(part)] if part.size else [], f, iou_least, np.inf, begin=False)
+        face.looked_for = f
+        side = float(max(face.here[2:] - face.here[:2])) * CLOSER
+        left, top = (max(0, int(c - side / 2)) for c in (face.here[:2] + face.here[2:]) / 2)
+        part = np.ascontiguousarray(frame[top:top + int(side), left:left + int(side)])
+        for longest in sides if part.size else ():
+            _match([face], [d.moved(left, top) for d in finder.find(part, longest)], f, iou_least, np.inf, begin=False)
+            if f in face.boxes or max(part.shape) <= (longest or 0):
+                break
 
 
 def _match(faces: list[Face], found, frame: int, iou_least: float, start_score: float, begin: bool = True) -> None:

@@ -1,20 +1,19 @@
-"""From the rows of an index to items and rejects, each row exactly once; and from one such stream the functions of an adapter."""
+"""From the rows of an index to items and rejects, each row exactly once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from core.records import Card, Item, Reject, Rejected, Source
 from corpora.index import files
 from corpora.index.tables import Row
-from corpora.index.values import UNKNOWN, BadIndex, item_id, tag_of
+from corpora.index.values import UNKNOWN, item_id, tag_of
 
 Entry = Item | Rejected
 
-# What any adapter's `options` may hold.
+# What any adapter's `options` may hold; its own are named in its OPTIONS.
 COMMON = {"media": "folder of files fetched already, called after the item or its video",
           "language": "what is spoken where the index does not say"}
 
@@ -82,41 +81,3 @@ def local(copies: files.LocalCopies, name: str, fields: Mapping[str, Any]) -> di
     if whole is None:
         raise Reject("missing_file", f"the media folder has no file called {name!r} nor one of its video {fields.get('video')!r}")
     return {"source": replace(fields["source"], kind="file", at=whole)}
-
-
-def indexed(card: Card, entries: Callable[[Mapping], Iterator[Entry]], options: Iterable[str] = ()
-            ) -> tuple[Callable[[Mapping], list[str]], Callable[[Mapping, str], tuple[list[Item], list[Rejected]]]]:
-    """The functions `languages` and `items` of an adapter that has `entries`. options: the names its `options` may hold besides
-    those of COMMON."""
-    known = {*COMMON, *options}
-
-    def checked(config: Mapping) -> Iterator[Entry]:
-        for option in config.get("options") or {}:
-            if option not in known:
-                near = get_close_matches(option, known, n=1)
-                raise BadIndex(f"{card.name}: unknown option {option!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-                               + f"; it takes {', '.join(sorted(known))}")
-        return entries(config)
-
-    def languages(config: Mapping) -> list[str]:
-        """All language tags of the index, sorted; "und" where some entry has none or an invalid one."""
-        return sorted({entry.language for entry in checked(config)})
-
-    def items(config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
-        """The usable entries of one language, sorted by id, and the rejected ones in the index's order.
-
-        Every entry belongs to exactly one language, so that the languages' items and rejects add up to the index. Raises
-        ValueError for a `language` that is not a tag, FileNotFoundError without the index.
-        """
-        wanted, wrong = tag_of(language)
-        if wrong:
-            raise BadIndex(f"{card.name}: {wrong}")
-        found: list[Item] = []
-        rejected: list[Rejected] = []
-        for entry in checked(config):
-            if entry.language == wanted:
-                (found if isinstance(entry, Item) else rejected).append(entry)
-        found.sort(key=lambda item: item.id)
-        return found, rejected
-
-    return languages, items

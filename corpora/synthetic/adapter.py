@@ -14,7 +14,7 @@ Truth of a recording (`Fetched.truth`):
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,15 +50,16 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
 
 
-def languages(config: Mapping) -> list[str]:
-    """The language tags that the config asks for, sorted."""
-    return sorted(config["languages"])
+def entries(config: Mapping) -> Iterator[Item | Rejected]:
+    """The recordings of every language that the config asks for."""
+    for language in sorted(config["languages"]):
+        yield from items(config, language)[0]
 
 
 def spoken_language(config: Mapping, language: str) -> tuple[Language, Mapping]:
     """The language file whose text and voice a configured language uses (a twin uses another's), and its own options."""
     if language not in config["languages"]:
-        near = get_close_matches(language, languages(config), n=1)
+        near = get_close_matches(language, config["languages"], n=1)
         raise ValueError(f"synthetic: language {language!r} is not in params" + (f"; did you mean {near[0]!r}?" if near else ""))
     options = config["languages"][language] or {}
     known = ("twin_of", "swap", "audio_late_ms", "speakers", "clips_per_speaker")

@@ -43,8 +43,9 @@ class Finder:
 
     name: str
 
-    def find(self, rgb: np.ndarray) -> list[Detection]:
-        """The faces in a frame (uint8 HxWx3 RGB), best score first, ties by position; an empty list when there is none."""
+    def find(self, rgb: np.ndarray, long_side: int | None = None) -> list[Detection]:
+        """The faces in a frame (uint8 HxWx3 RGB), best score first, ties by position; an empty list when there is none. long_side:
+        to which it is shrunk before, where the finder's time grows with the frame."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -63,11 +64,11 @@ class YuNet(Finder):
         self._long_side = long_side
         self._net = cv2.FaceDetectorYN.create(str(path), "", (long_side, long_side), score, YUNET_NMS_IOU)
 
-    def find(self, rgb: np.ndarray) -> list[Detection]:
+    def find(self, rgb: np.ndarray, long_side: int | None = None) -> list[Detection]:
         import cv2
 
         height, width = check_frame(rgb)
-        factor = min(1.0, self._long_side / max(height, width))
+        factor = min(1.0, (long_side or self._long_side) / max(height, width))
         size = max(1, round(width * factor)), max(1, round(height * factor))
         small = rgb if factor == 1.0 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         self._net.setInputSize(size)
@@ -98,7 +99,7 @@ class BlazeFace(Finder):
         self._net: Any = vision.FaceDetector.create_from_options(options)
         self._close = weakref.finalize(self, release, self._net)
 
-    def find(self, rgb: np.ndarray) -> list[Detection]:
+    def find(self, rgb: np.ndarray, long_side: int | None = None) -> list[Detection]:  # its network sees 128 x 128, whatever comes
         import mediapipe
 
         height, width = check_frame(rgb)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from core.geometry import extent
 from models.experts.finder import check_frame
 
 FIRST_CROP = 1.25
@@ -132,12 +133,13 @@ def _upright(points: np.ndarray) -> tuple[float, float, float, float]:
     turn = math.atan2(eyes[1], eyes[0])
     level = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     turned = points @ level.T
-    low, high = turned.min(axis=0), turned.max(axis=0)
+    low, high = extent(turned)
     x, y = level.T @ ((low + high) / 2)
     return float(x), float(y), MESH_CROP * float((high - low).max()), turn
 
 
 def _inside(points: np.ndarray, box: np.ndarray) -> bool:
     x0, y0, x1, y1 = _corners(box)
-    x, y = (points.min(axis=0) + points.max(axis=0)) / 2
+    low, high = extent(points)
+    x, y = (low + high) / 2
     return bool(x0 <= x <= x1 and y0 <= y <= y1)

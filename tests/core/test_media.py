@@ -187,6 +187,35 @@ def test_small_frames_are_the_frames_averaged_over_areas(pixels):
     assert [f.shape for f, _ in media.read_small_frames(buffer, 1000)] == [(120, 300, 3)] * 4, "never enlarged"
 
 
+@pytest.mark.parametrize(("width", "height", "pixels"), [(300, 120, "yuv420p"), (601, 521, "yuv420p"), (646, 482, "yuv420p"),
+                                                         (646, 522, "yuv422p"), (644, 482, "yuv444p"), (640, 480, "bgr0")])
+def test_parts_of_lazy_frames_have_the_bytes_of_the_whole(width, height, pixels):
+    buffer = io.BytesIO()
+    y, x = np.mgrid[:height, :width]
+    with av.open(buffer, "w", format="matroska") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        for k in range(2):
+            rgb = np.stack([128 + 90 * np.sin((x + 9 * k) / 5), (7 * x * y + k) % 255, (x + y + k) % 200], -1).astype(np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixels)))
+        out.mux(stream.encode(None))
+    rng = np.random.default_rng(0)
+    pairs = list(zip(media.read_frames(buffer), media.read_lazy_frames(buffer), strict=True))
+    assert len(pairs) == 2
+    for frame, lazy in pairs:
+        assert lazy.shape == frame.shape and lazy.dtype == np.uint8 and lazy.ndim == 3
+        assert lazy.has_parts == (pixels != "bgr0" and width % 2 == 0 and width * height > 200_000)
+        for _ in range(30):
+            top, left = (int(rng.integers(0, n)) for n in frame.shape[:2])
+            part = slice(top, top + int(rng.integers(1, 60))), slice(left, left + int(rng.integers(1, 60)))
+            assert np.array_equal(lazy[part], frame[part])
+        assert (lazy._whole is None) == lazy.has_parts, "parts are had without the whole"
+        assert lazy[5:5, 3:9].shape == (0, 6, 3) and np.array_equal(lazy[:, :], frame)
+        assert np.array_equal(np.asarray(lazy), frame) and np.array_equal(lazy[3:9, 4:8], frame[3:9, 4:8])
+        with pytest.raises(IndexError, match="whole stretches"):
+            lazy[::2, :]
+
+
 def test_missing_streams_are_rejected_by_name(tmp_path):
     silent = mux(tmp_path / "silent.mp4", times_s=T25[:5])
     blind = mux(tmp_path / "blind.mp4", tracks=[sound("aac")])

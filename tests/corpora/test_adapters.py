@@ -26,7 +26,7 @@ class Corpus:
         self.items = {e.id: e for e in self.all if isinstance(e, Item)}
         self.rejects = {e.id: e for e in self.all if isinstance(e, Rejected)}
         # By language everything comes again, once.
-        parts = [self.module.items(self.config, tag) for tag in self.module.languages(self.config)]
+        parts = [registry.items(self.module, self.config, tag) for tag in registry.languages(self.module, self.config)]
         assert sorted(e.id for found in parts for e in (*found[0], *found[1])) == sorted(e.id for e in self.all)
         assert len({e.id for e in self.all}) == len(self.all) and all(SAFE_ID.fullmatch(e.id) for e in self.all)
 
@@ -257,6 +257,6 @@ def test_links_out_of_a_corpus_and_odd_names_are_rejected(name, tmp_path):
 def test_an_index_that_is_not_there_and_an_option_that_is_none_are_named(name, tmp_path):
     module = registry.open_corpus(name)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        module.languages({"path": str(tmp_path / "nowhere"), "options": {}})
+        registry.languages(module, {"path": str(tmp_path / "nowhere"), "options": {}})
     with pytest.raises(ValueError, match="unknown option 'langauge'; did you mean 'language'"):
-        module.languages({"path": str(tmp_path), "options": {"langauge": "en"}})
+        registry.languages(module, {"path": str(tmp_path), "options": {"langauge": "en"}})

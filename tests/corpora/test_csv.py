@@ -10,7 +10,7 @@ import pytest
 
 from core import media
 from core.records import Box, Item, Reject, Rejected, Source
-from corpora import csv, multitalk
+from corpora import csv, multitalk, registry
 
 HEADER = "id,file,url,video,start_s,end_s,x0,y0,x1,y1,box_unit,box_frame_height,language,speaker,kind,sha256,fetch,mood\n"
 
@@ -152,7 +152,7 @@ def test_what_somebody_has_fetched_already_is_found_by_its_name(film, tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(film.read_bytes())
     config = {"path": str(index), "options": {"media": str(folder)}}
-    found, rejected = multitalk.items(config, "tr")
+    found, rejected = registry.items(multitalk, config, "tr")
     by = {item.id: item for item in found}
     # A clip of the item's name is cut and cropped already; a video has still to be.
     assert (by["aaaaaaaaaaa_0"].source, by["aaaaaaaaaaa_0"].box) == (Source("file", "turkish/aaaaaaaaaaa_0.mp4"), None)

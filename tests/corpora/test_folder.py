@@ -8,7 +8,7 @@ import pytest
 
 from core.records import SAFE_ID, Reject, Source
 from corpora import folder
-from corpora.registry import adapters, open_corpus
+from corpora.registry import adapters, items, languages, open_corpus
 
 
 def make(tmp_path, text: str, *files: str, encoding: str = "utf-8"):
@@ -22,29 +22,29 @@ def make(tmp_path, text: str, *files: str, encoding: str = "utf-8"):
 
 
 def everything(config):
-    found = {tag: folder.items(config, tag) for tag in folder.languages(config)}
-    return [i for items, _ in found.values() for i in items], [r for _, rejected in found.values() for r in rejected]
+    found = {tag: items(folder, config, tag) for tag in languages(folder, config)}
+    return [i for some, _ in found.values() for i in some], [r for _, rejected in found.values() for r in rejected]
 
 
 def test_the_real_folder_gives_all_28_rows(shared):
     config = {"path": str(shared / "real")}
-    assert folder.languages(config) == ["en", "es", "fr", "it", "pt", "und"]
-    items, rejected = everything(config)
-    assert len(items) == 28 and rejected == []
-    assert len({item.id for item in items}) == 28 and all(SAFE_ID.fullmatch(item.id) for item in items)
-    assert {item.kind for item in items} == {"real", "generated", "negative"}
-    assert {item.speaker for item in items if item.language == "und"} >= {None, "vox-a"}
-    assert all("origin" in item.extra and list(item.extra) == sorted(item.extra) for item in items)
+    assert languages(folder, config) == ["en", "es", "fr", "it", "pt", "und"]
+    found, rejected = everything(config)
+    assert len(found) == 28 and rejected == []
+    assert len({item.id for item in found}) == 28 and all(SAFE_ID.fullmatch(item.id) for item in found)
+    assert {item.kind for item in found} == {"real", "generated", "negative"}
+    assert {item.speaker for item in found if item.language == "und"} >= {None, "vox-a"}
+    assert all("origin" in item.extra and list(item.extra) == sorted(item.extra) for item in found)
 
 
 def test_rows_keep_what_they_say_and_unknown_is_none(tmp_path):
     text = "\ufefffile,language,speaker,kind,note,n\r\na/b.mp4,EN_us,Zoë,,\"x, y\",007\r\nc.mp4,,,generated,,\r\n"
     config = make(tmp_path, text, "a/b.mp4", "c.mp4")
-    assert folder.languages(config) == ["en-US", "und"]
-    (first,), _ = folder.items(config, "en-us")
+    assert languages(folder, config) == ["en-US", "und"]
+    (first,), _ = items(folder, config, "en-us")
     assert (first.id, first.speaker, first.kind, first.source) == ("a_b", "Zoë", "real", Source("file", "a/b.mp4"))
     assert first.extra == {"n": "007", "note": "x, y"}
-    (second,), _ = folder.items(config, "und")
+    (second,), _ = items(folder, config, "und")
     assert (second.speaker, second.kind, second.language) == (None, "generated", "und")
 
 
@@ -56,8 +56,8 @@ def test_names_that_lead_outside_are_rejected(tmp_path, name):
     root = tmp_path / "corpus"
     (root / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     (root / "dir_link").symlink_to(tmp_path)
-    items, rejected = folder.items(config, "en")
-    assert [item.id for item in items] == ["ok"]
+    found, rejected = items(folder, config, "en")
+    assert [item.id for item in found] == ["ok"]
     assert [r.reason for r in rejected] == ["bad_name"] and "line 3" in rejected[0].detail
     with pytest.raises(Reject):
         folder.safe_path(root, name)
@@ -65,8 +65,8 @@ def test_names_that_lead_outside_are_rejected(tmp_path, name):
 
 @pytest.mark.parametrize("name", [f"{'x' * 300}.mp4", "/".join(["d" * 200] * 21) + "/a.mp4", "a\0.mp4"])
 def test_names_that_no_file_can_have_are_bad_names(tmp_path, name):
-    items, rejected = folder.items(make(tmp_path, f"file,language\n{name},en\n"), "en")
-    assert not items and [r.reason for r in rejected] == ["bad_name"] and len(rejected[0].detail) < 400
+    found, rejected = items(folder, make(tmp_path, f"file,language\n{name},en\n"), "en")
+    assert not found and [r.reason for r in rejected] == ["bad_name"] and len(rejected[0].detail) < 400
 
 
 def test_files_that_are_not_there_are_rejected(tmp_path):
@@ -76,8 +76,8 @@ def test_files_that_are_not_there_are_rejected(tmp_path):
     (root / "dangling.mp4").symlink_to(root / "nowhere.mp4")
     (root / "loop.mp4").symlink_to(root / "loop.mp4")
     os.mkfifo(root / "pipe")
-    items, rejected = folder.items(config, "en")
-    assert [item.id for item in items] == ["ok"]
+    found, rejected = items(folder, config, "en")
+    assert [item.id for item in found] == ["ok"]
     assert [r.reason for r in rejected] == ["missing_file"] * 5
     assert all(SAFE_ID.fullmatch(r.id) for r in rejected)
 
@@ -85,53 +85,53 @@ def test_files_that_are_not_there_are_rejected(tmp_path):
 def test_a_link_within_the_folder_is_fine(tmp_path):
     config = make(tmp_path, "file,language\nlink.mp4,en\n", "sub/ok.mp4")
     (tmp_path / "corpus" / "link.mp4").symlink_to("sub/ok.mp4")
-    (item,), _ = folder.items(config, "en")
+    (item,), _ = items(folder, config, "en")
     assert folder.fetch(item, config, tmp_path).path.read_bytes() == b"sub/ok.mp4"
 
 
 def test_ids_are_unique_safe_and_a_file_named_twice_counts_once(tmp_path):
     names = ["a.mp4", "a.webm", "x/y.mp4", "x_y.mp4", "ünï 1.mp4", "ünï-1.mp4", "-rf.mp4", ".hidden.mp4"]
     config = make(tmp_path, "file,language\n" + "".join(f"{n},en\n" for n in [*names, "a.mp4", "./a.mp4"]), *names)
-    items, rejected = folder.items(config, "en")
-    assert sorted(i.source.at for i in items) == sorted(names)
-    assert len({i.id for i in items}) == len(names) and all(SAFE_ID.fullmatch(i.id) for i in items)
+    found, rejected = items(folder, config, "en")
+    assert sorted(i.source.at for i in found) == sorted(names)
+    assert len({i.id for i in found}) == len(names) and all(SAFE_ID.fullmatch(i.id) for i in found)
     assert [r.reason for r in rejected] == ["duplicate"] * 2 and "line 2 already" in rejected[0].detail
-    assert len({r.id for r in rejected} | {i.id for i in items}) == len(names) + 2
+    assert len({r.id for r in rejected} | {i.id for i in found}) == len(names) + 2
 
 
 def test_every_row_is_accounted_for_and_bad_tags_count_as_undetermined(tmp_path):
     text = "file,language,kind\na.mp4,english,\nb.mp4,xx,\nc.mp4,iw,\nd.mp4,,fake\ne.mp4,zh-hant-tw,,surplus\nf.mp4\n"
     config = make(tmp_path, text, *(f"{c}.mp4" for c in "abcdef"))
-    assert folder.languages(config) == ["he", "und", "zh-Hant-TW"]
-    items, rejected = everything(config)
-    assert sorted(i.source.at for i in items) == ["c.mp4", "e.mp4", "f.mp4"]
+    assert languages(folder, config) == ["he", "und", "zh-Hant-TW"]
+    found, rejected = everything(config)
+    assert sorted(i.source.at for i in found) == ["c.mp4", "e.mp4", "f.mp4"]
     assert sorted(r.reason for r in rejected) == ["bad_language", "bad_language", "bad_row"]
-    assert len(items) + len(rejected) == 6
+    assert len(found) + len(rejected) == 6
 
 
 def test_an_index_that_is_none_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="set corpora"):
-        folder.languages({"path": str(tmp_path / "nowhere")})
+        languages(folder, {"path": str(tmp_path / "nowhere")})
     with pytest.raises(FileNotFoundError, match=r"needs an index\.csv"):
-        folder.languages({"path": str(tmp_path)})
+        languages(folder, {"path": str(tmp_path)})
     wrong = (("name,language\na,en\n", "utf-8", "column 'file'"), ("file,file\na,b\n", "utf-8", "twice"),
              ("", "utf-8", "column 'file'"), ("file,Zoë\na.mp4,x\n", "latin-1", "not UTF-8"),
              ("x" * 200_000 + "\nfile", "utf-8", "not a CSV"))
     for text, encoding, match in wrong:
         (tmp_path / "index.csv").write_bytes(text.encode(encoding))
         with pytest.raises(ValueError, match=match):
-            folder.languages({"path": str(tmp_path)})
+            languages(folder, {"path": str(tmp_path)})
     with pytest.raises(ValueError, match="not a BCP-47"):
         (tmp_path / "index.csv").write_text("file\n")
-        folder.items({"path": str(tmp_path)}, "english")
+        items(folder, {"path": str(tmp_path)}, "english")
 
 
 def test_a_line_that_cannot_be_read_is_one_reject_and_the_others_stay(tmp_path):
     text = b'file,language\na.mp4,en\nb\xff.mp4,en\n' + b"x" * 200_000 + b',en\nc.mp4,en\n"d.mp4,en\ne.mp4,en\n'
     config = make(tmp_path, "", "a.mp4", "c.mp4")
     (tmp_path / "corpus" / "index.csv").write_bytes(text)
-    items, rejected = everything(config)
-    assert [i.source.at for i in items] == ["a.mp4", "c.mp4"] and [r.reason for r in rejected] == ["bad_row"] * 3
+    found, rejected = everything(config)
+    assert [i.source.at for i in found] == ["a.mp4", "c.mp4"] and [r.reason for r in rejected] == ["bad_row"] * 3
     assert ["line 3" in rejected[0].detail, "line 4" in rejected[1].detail, "lines 6 to 7" in rejected[2].detail] == [True] * 3
 
 
@@ -139,7 +139,7 @@ def test_fetch_links_twice_without_leaving_parts_and_checks_again(tmp_path):
     config = make(tmp_path, "file,language\nsub/a.MP4,en\n", "sub/a.MP4")
     out = tmp_path / "out"
     out.mkdir()
-    (item,), _ = folder.items(config, "en")
+    (item,), _ = items(folder, config, "en")
     for _ in range(2):
         fetched = folder.fetch(item, config, out)
         assert fetched.truth is None and fetched.path == out / "sub_a.mp4"
@@ -152,7 +152,7 @@ def test_fetch_links_twice_without_leaving_parts_and_checks_again(tmp_path):
 
 def test_fetch_copies_where_links_are_not_possible(tmp_path, monkeypatch):
     config = make(tmp_path, "file,language\na.mp4,en\n", "a.mp4")
-    (item,), _ = folder.items(config, "en")
+    (item,), _ = items(folder, config, "en")
 
     def refuse(*_):
         raise OSError("no links here")
@@ -180,5 +180,5 @@ def test_a_module_without_the_contract_is_refused(tmp_path, monkeypatch):
     (tmp_path / "half.py").write_text("CARD = None\n")
     monkeypatch.setattr(registry, "_FOLDER", tmp_path)
     monkeypatch.setattr(registry, "import_module", lambda name: __import__("types"))
-    with pytest.raises(TypeError, match="lacks CARD, languages, items, fetch"):
+    with pytest.raises(TypeError, match="lacks CARD, entries, fetch"):
         registry.open_corpus("half")

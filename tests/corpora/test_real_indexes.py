@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from core.records import SAFE_ID, Item, Rejected
-from corpora import hdtf, multitalk
+from corpora import hdtf, multitalk, registry
 
 CLIPS = {"ar": 9048, "ja": 5990, "zh": 6096, "tr": 11165}
 HOURS = {"ar": 10.32, "ja": 8.36, "zh": 8.73, "tr": 12.90}  # as the authors' README gives them
@@ -41,8 +41,8 @@ def test_multitalk_clips_say_where_they_lie(talk):
 
 def test_one_file_is_an_index_too(shared):
     path = shared / "indexes" / "multitalk" / "japanese.json"
-    assert multitalk.languages({"path": str(path)}) == ["ja"]
-    items, rejected = multitalk.items({"path": str(path)}, "ja")
+    assert registry.languages(multitalk, {"path": str(path)}) == ["ja"]
+    items, rejected = registry.items(multitalk, {"path": str(path)}, "ja")
     assert len(items) == 5990 and not rejected and [i.id for i in items] == sorted(i.id for i in items)
 
 

@@ -26,12 +26,13 @@ def frames(n, shape=SHAPE):
     """Each pixel carries its frame's number and its own place, so that a fake model knows what it sees, also of a part."""
     for f in range(n):
         frame = np.zeros(shape, np.uint8)
-        frame[:, :, 0], frame[:, :, 1], frame[:, :, 2] = f, np.arange(shape[0])[:, None], np.arange(shape[1]) // 2
+        x = np.arange(shape[1])
+        frame[:, :, 0], frame[:, :, 1], frame[:, :, 2] = 2 * f + x % 2, np.arange(shape[0])[:, None], x // 2
         yield frame
 
 
 def number(frame):
-    return int(frame[0, 0, 0])
+    return int(frame[0, 0, 0]) // 2
 
 
 @dataclass
@@ -44,16 +45,17 @@ class Seen:
 
 
 class World:
-    """Faces with a box for every frame; both models look them up. A look at part of a frame (the closer one) sees what `close`
-    says."""
+    """Faces with a box for every frame; both models look them up. A look at part of a frame (a closer one) sees what `close`
+    says, and without it what a look at the whole frame sees."""
 
-    def __init__(self, *faces, score=lambda k, f: 0.9, meshed=lambda k, f: True, close=lambda k, f: 0.0):
-        self.faces, self.score, self.is_meshed, self.close, self.looks = faces, score, meshed, close, []
+    def __init__(self, *faces, score=lambda k, f: 0.9, meshed=lambda k, f: True, close=None):
+        self.faces, self.score, self.is_meshed, self.close, self.looks, self.close_looks = faces, score, meshed, close or score, [], []
 
-    def find(self, frame):
+    def find(self, frame, long_side=None):
         f = number(frame)
         if frame.shape != SHAPE:
-            corner = np.float32([2 * int(frame[0, 0, 2]), frame[0, 0, 1]] * 2)
+            self.close_looks.append(f)
+            corner = np.float32([2 * int(frame[0, 0, 2]) + frame[0, 0, 0] % 2, frame[0, 0, 1]] * 2)
             return [Seen(np.float32(face(f)) - corner, self.close(k, f)) for k, face in enumerate(self.faces)
                     if face(f) is not None and self.close(k, f) >= KEEP_SCORE]
         self.looks.append(f)
@@ -98,13 +100,14 @@ def test_one_moving_face_is_followed_on_every_frame():
     track = found.track(60, 1)
     assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01, "between two looks the box moves with the mesh"
     assert np.abs(track.landmarks - np.stack([shape_in(face(f)) for f in range(60)])).max() < 0.01 and track.meshed.all()
-    assert world.looks == [0, 5, *range(10, 60, 10)], "every fifth frame, and every tenth once the mesh is known to fit"
+    assert world.looks == [0, 5, 30], "the whole frame at first, and then at every sixth look, for who is new"
+    assert world.close_looks == [10, 20, 40, 50], "the face alone at every other one, as long as its mesh fits"
 
 
 def test_who_has_no_mesh_is_looked_for_every_fifth_frame():
     world = World(mover(20, 60, 70), mover(200, 60, 80), meshed=lambda k, f: k == 0)
     found, _ = run(world, 40)
-    assert len(found) == 2 and set(range(0, 40, 5)) <= set(world.looks)
+    assert len(found) == 2 and set(range(0, 40, 5)) <= {*world.looks, *world.close_looks}
 
 
 def test_two_faces_keep_to_themselves():
@@ -170,7 +173,7 @@ def test_a_lost_mesh_is_asked_for_at_once_and_found_again():
     face = mover(60, 60, 80, dx=0.5)
     world = World(face, meshed=lambda k, f: not 17 <= f < 33)
     (found,), _ = run(world, 60)
-    assert 17 in world.looks, "the finder is asked in the frame where the mesh is lost"
+    assert 17 in world.close_looks, "the finder is asked in the frame where the mesh is lost"
     track = found.track(60, 1)
     assert len(found.covered()) == 60 and track.meshed[:17].all() and not track.meshed[17:33].any() and track.meshed[35:].all()
     assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01
@@ -202,28 +205,22 @@ def test_smoothing_halves_noise_and_keeps_a_line():
 
 
 # ---- the stage's own verdicts -------------------------------------------------------------------------------------------------
-def mapper(world, tmp_path, n=50, **changes):
-    media.write_video(tmp_path / "a.mp4", [np.full(SHAPE, 90, np.uint8)] * n)
-    made = Mapper.__new__(Mapper)
-    made._c = TrackParams().model_dump() | {"media": str(tmp_path), "threads": 1, "finder": ("yunet", ""),
-                                            "mesh": ("mediapipe", ""),
-                                            "names": {"finder": "fake:1", "landmarker": "fake:2"}} | changes
-    made._finder = made._mesh = Counting(world)
-    return made
+@pytest.fixture
+def mapper(monkeypatch):
+    """A mapper with fake models, by which frames that went through a codec are known: they get their numbers and places back."""
+    real = media.read_lazy_frames
+    monkeypatch.setattr(media, "read_lazy_frames", lambda *a, **k: (f for f, _ in zip(frames(128), real(*a, **k), strict=False)))
 
+    def make(world, tmp_path, n=50, **changes):
+        media.write_video(tmp_path / "a.mp4", [np.full(SHAPE, 90, np.uint8)] * n)
+        made = Mapper.__new__(Mapper)
+        made._c = TrackParams().model_dump() | {"media": str(tmp_path), "threads": 1, "finder": ("yunet", ""), "mesh": ("mediapipe", ""),
+                                                "names": {"finder": "fake:1", "landmarker": "fake:2"}} | changes
+        world.is_meshed = lambda k, f: False
+        made._finder = made._mesh = world
+        return made
 
-class Counting:
-    """Counts looks instead of reading numbers, for frames that went through a codec."""
-
-    def __init__(self, world):
-        self.world, self.f = world, -1
-
-    def find(self, frame):
-        self.f += 1
-        return self.world.find(next(frames(1)) + np.uint8([5 * self.f, 0, 0])) if frame.shape == SHAPE else []
-
-    def points(self, frame, box, near=None):
-        return None, 0.0
+    return make
 
 
 def row(n=50):
@@ -236,13 +233,13 @@ def row(n=50):
     (mover(60, 60, 30), "face_too_small", "30 pixels"),
     (mover(60, 60, 80, only=lambda f: f < 20), "face_lost", "16 of 50 frames"),
 ])
-def test_a_clip_without_a_steady_face_is_refused_with_figures(face, reason, says, tmp_path):
+def test_a_clip_without_a_steady_face_is_refused_with_figures(face, reason, says, mapper, tmp_path):
     with pytest.raises(Reject) as caught:
         mapper(World(face), tmp_path)(row())
     assert caught.value.reason == reason and says in caught.value.detail and "a-c0" in caught.value.detail
 
 
-def test_tracks_of_a_clip_go_from_left_to_right(tmp_path):
+def test_tracks_of_a_clip_go_from_left_to_right(mapper, tmp_path):
     # The finder names the right one first.
     made = mapper(World(mover(200, 60, 80), mover(20, 60, 70)), tmp_path, n=51)(row(51))["tracks"]
     assert [(t["track_id"], t["track_index"]) for t in made] == [("a-c0-t0", 0), ("a-c0-t1", 1)]
@@ -256,12 +253,12 @@ def test_tracks_of_a_clip_go_from_left_to_right(tmp_path):
     ({"box": [0, 0, 150, 240], "box_unit": "px"}, [20]),
     ({"box": [0, 0, 1000, 1000], "box_unit": "px"}, [20, 200]),  # of another, unknown size
     ({}, [20, 200])], ids=["share", "known height", "pixels", "unknown height", "none"])
-def test_only_faces_in_the_box_of_the_index_are_tracked(box, left, tmp_path):
+def test_only_faces_in_the_box_of_the_index_are_tracked(box, left, mapper, tmp_path):
     made = mapper(World(mover(200, 60, 80), mover(20, 60, 70)), tmp_path, n=51)(row(51) | box)["tracks"]
     assert [load_track(t).boxes[0, 0] for t in made] == left
 
 
-def test_a_box_without_a_face_in_it_is_a_reject_that_says_so(tmp_path):
+def test_a_box_without_a_face_in_it_is_a_reject_that_says_so(mapper, tmp_path):
     with pytest.raises(Reject, match="no_face: a-c0: 1 found, none in the box 0 0 160 48 that the index gives"):
         mapper(World(mover(60, 100, 80)), tmp_path)(row() | {"box": [0, 0, 0.5, 0.2], "box_unit": "share"})
 
@@ -272,7 +269,7 @@ def test_the_box_comes_from_what_the_index_said_of_the_recording():
     assert crop_box(None) == crop_box("{}") == {}
 
 
-def test_a_clip_whose_frames_do_not_come_is_refused(tmp_path):
+def test_a_clip_whose_frames_do_not_come_is_refused(mapper, tmp_path):
     with pytest.raises(Reject) as caught:
         mapper(World(mover(60, 60, 80)), tmp_path, n=40)(row(51))
     assert caught.value.reason == "decode_error" and "40 of 51" in caught.value.detail and "a.mp4" in caught.value.detail
