@@ -3,7 +3,8 @@
 # make real CLIPS=folder    score a folder of your own videos (after make demo)
 PYTHON ?= python3
 PY ?= .venv/bin/python
-TEST_JOBS ?= 2
+# One more than cores: many tests wait for servers and for one another.
+TEST_JOBS ?= $(shell expr `nproc` + 1)
 
 export DVC_NO_ANALYTICS = 1
 export DO_NOT_TRACK = 1

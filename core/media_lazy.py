@@ -8,15 +8,16 @@ import numpy as np
 
 from core.media_probe import Source, converting, rotation_of
 
-HALVED = {"yuv420p": (2, 2), "yuv422p": (2, 1), "yuv444p": (1, 1)}  # 8 bits in three planes: pixels a colour sample, across and down
+HALVED = {"yuv420p": (2, 2), "yuv422p": (2, 1), "yuv444p": (1, 1)}
+"""Formats of 8 bits in three planes: pixels for each sample of a colour, across and down."""
 BLOCK = 32  # parts begin and end on multiples of it, as the converter works on whole blocks
 MOST_SHARE = 0.5  # of a frame: a part that is larger is cut out of the whole
-LEAST_PIXELS = 1 << 18  # of a frame that is turned into RGB in parts: below, the whole costs no more than a part's preparation
+LEAST_PIXELS = 1 << 18  # of a frame that is had in parts: below, the whole costs no more than a part's preparation
 
 
 class LazyFrame:
-    """One frame, looked at like an array uint8 (H, W, 3) in RGB: `frame[top:bottom, left:right]` is turned into RGB alone and has the
-    bytes that the same part of the whole frame has; np.asarray(frame) is the whole. Only such slices are taken."""
+    """One frame, looked at like an array uint8 (H, W, 3) in RGB: `frame[top:bottom, left:right]` is turned into RGB alone and has
+    the bytes that the same part of the whole frame has; np.asarray(frame) is the whole. Only such slices are taken."""
 
     dtype, ndim = np.dtype(np.uint8), 3
 
@@ -27,12 +28,14 @@ class LazyFrame:
         self._whole: np.ndarray | None = None
         height, width = (frame.width, frame.height) if self._turns % 2 else (frame.height, frame.width)
         self.shape = height, width, 3
-        # Whether a part is had for less than the whole. Of odd sizes the converter goes another way for the whole than for a part.
-        self.has_parts = not self._turns and frame.format.name in HALVED and height % 2 == width % 2 == 0 and height * width >= LEAST_PIXELS
+        # Whether a part is had for less than the whole. Of odd sizes the converter goes another way for the whole than for parts.
+        self.has_parts = (not self._turns and frame.format.name in HALVED and height % 2 == width % 2 == 0
+                          and height * width >= LEAST_PIXELS)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._whole is None:
-            self._whole = np.ascontiguousarray(np.rot90(self._rgb(self._frame), -self._turns))  # PyAV gives views with padded rows
+            # PyAV gives views with padded rows.
+            self._whole = np.ascontiguousarray(np.rot90(self._rgb(self._frame), -self._turns))
         return self._whole.astype(dtype) if dtype not in (None, self.dtype) else self._whole.copy() if copy else self._whole
 
     def __getitem__(self, where: tuple[slice, slice]) -> np.ndarray:

@@ -6,9 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +59,22 @@ def atomic_write(path: Path, write) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def without_pandas() -> None:
+    """Nothing; keeps pyarrow from importing pandas, half a second in every process of a stage, when it first makes a table of Python
+    values: it wants to know whether they are pandas', and here they never are. It asks once, so it is shown a pandas that is too
+    old for it. For processes of our own only: Table.to_pandas() fails in them. Where pandas is imported already, nothing is done."""
+    import pyarrow as pa
+
+    if "pandas" not in sys.modules:
+        sys.modules["pandas"] = stand_in = ModuleType("pandas")
+        stand_in.__version__ = "0.0"
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                pa.array([0])
+        finally:
+            del sys.modules["pandas"]
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ from core.errors import UserError, no_room
 from core.licences import policy
 from core.params import Params, ParamsError, load_params
 from core.records import Reject
+from core.shards import without_pandas
 from core.workers import WorkerError
 
 __all__ = ["UserError", "follow_dvc", "only_writer", "out_folder", "run_cli", "seal"]
@@ -33,6 +34,8 @@ def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | No
     parser.add_argument("instance", metavar="INSTANCE", help="one instance of this stage, such as synthetic-en")
     args = parser.parse_args(argv)
     follow_dvc()
+    if argv is None:  # as a command, in a process of its own
+        without_pandas()
     try:
         params = load_params()
         with only_writer(stage, args.instance), policy(params.licences.allow_non_commercial):

@@ -179,10 +179,10 @@ def die_with_parent(parent: int | None = None) -> None:
 def serve(handle: int, parent: int) -> None:
     """A child's life: set the mapper up once, then one item at a time until the pipe closes."""
     die_with_parent(parent)
-    import pyarrow  # noqa: F401  here, so that no item pays for it
-
     from core.results import pack_result
-    from core.shards import write_bytes
+    from core.shards import without_pandas, write_bytes
+
+    without_pandas()
 
     connection, where = Connection(handle), "setting up"
     try:

@@ -1,9 +1,9 @@
 """Corpora by name: every module of this folder that keeps the contract is one, so that a new file is a new corpus.
 
-The contract is a card and two functions: `CARD` (core.records.Card), `entries(config)`, which gives every item of the index and every
-row that is none, one by one, and `fetch(item, config, folder) -> Fetched`. `OPTIONS` names what its options may hold besides what any
-adapter's may. An adapter that makes its recordings instead of reading of them may also have `items(config, language)`, so that one
-language is had without the others. A corpus with a folder of its own keeps all this in `<folder>/adapter.py`.
+The contract is a card and two functions: `CARD` (core.records.Card), `entries(config)`, which gives every item of the index and
+every row that is none, one by one, and `fetch(item, config, folder) -> Fetched`. `OPTIONS` names what its options may hold besides
+what any adapter's may. An adapter that makes its recordings instead of reading of them may also have `items(config, language)`, so
+that one language is had without the others. A corpus with a folder of its own keeps all this in `<folder>/adapter.py`.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def open_corpus(adapter: str) -> ModuleType:
 
 
 def entries(corpus: ModuleType, config: Mapping) -> Iterator[Item | Rejected]:
-    """Every item and reject of an opened corpus, all languages, one by one. Every entry belongs to exactly one language, so that what
-    `items` gives of all `languages` adds up to this. ValueError for an option that the adapter does not take; and FileNotFoundError
+    """Every item and reject of an opened corpus, all languages, one by one. Every entry belongs to exactly one language, so that
+    what `items` gives of all `languages` adds up to this. ValueError for an option that the adapter does not take, FileNotFoundError
     without the index, ValueError for one that cannot be read."""
     from corpora.index.entries import COMMON
     from corpora.index.values import BadIndex
@@ -77,8 +77,8 @@ def languages(corpus: ModuleType, config: Mapping) -> list[str]:
 
 
 def items(corpus: ModuleType, config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
-    """The usable entries of one language, sorted by id, and the rejected ones in the index's order. Raises what `entries` raises, and
-    ValueError for a `language` that is not a tag."""
+    """The usable entries of one language, sorted by id, and the rejected ones in the index's order. Raises what `entries` raises,
+    and ValueError for a `language` that is not a tag."""
     from corpora.index.values import BadIndex, tag_of
 
     if hasattr(corpus, "items"):

@@ -253,7 +253,8 @@ def _look(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float
     _look_at(finder, frame, [x for x in followed if f not in x.boxes], f, iou_least, sides=(None,))
 
 
-def _look_at(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float, sides: tuple[int | None, ...] = (CLOSE_SIDE, None)) -> None:
+def _look_at(finder, frame: np.ndarray, faces: list[Face], f: int, iou_least: float,
+             sides: tuple[int | None, ...] = (CLOSE_SIDE, None)) -> None:
     """A look of the finder at each of these faces alone: the surroundings of where it was, shrunk, and at full resolution if that
     does not show it."""
     for face in faces:

@@ -16,9 +16,10 @@ for name, value in (("DVC_NO_ANALYTICS", "1"), ("DO_NOT_TRACK", "1"), ("PREFECT_
 
 
 # The files that take longest, first: begun last, one of them would keep one process busy while the other has nothing to do.
-LONG = ("tests/test_whole.py", "tests/flows/test_nightly.py", "tests/stages/test_real.py", "tests/flows/test_run.py", "tests/test_bench.py",
-        "tests/flows/test_worker.py", "tests/flows/test_node.py", "tests/models/test_syncnet.py", "tests/core/test_executor_faults.py",
-        "tests/stages/test_train.py", "tests/core/test_workers_dask.py", "tests/flows/test_remotes.py")
+# test_bench is last of them, for it reads the run that test_whole makes.
+LONG = ("tests/test_whole.py", "tests/flows/test_nightly.py", "tests/stages/test_real.py", "tests/flows/test_run.py",
+        "tests/models/test_syncnet.py", "tests/flows/test_worker.py", "tests/flows/test_node.py", "tests/core/test_executor_faults.py",
+        "tests/stages/test_train.py", "tests/core/test_workers_dask.py", "tests/flows/test_remotes.py", "tests/test_bench.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,7 +37,7 @@ def real(shared, tmp_path_factory):
 
     folder = workspace(tmp_path_factory.mktemp("real"),
                        {"real": {"adapter": "folder", "path": str(shared / "real"), "languages": {t: {} for t in TAGS}}},
-                       executor={"workers": 2, "timeout_s": 600}, track={"finder": "yunet", "landmarker": "mediapipe"})
+                       executor={"workers": 1, "timeout_s": 600}, track={"finder": "yunet", "landmarker": "mediapipe"})
     with pytest.MonkeyPatch.context() as patch, inside(folder) as params:
         patch.setenv("BABELFACE_MODELS", str(shared / "models"))
         for stage in (stages.download, stages.segment, stages.track, stages.inspect, stages.crop, stages.features):
