@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -159,3 +162,12 @@ def test_no_rows_are_a_readable_table(tmp_path):
     for many in ([], iter([])):
         shards.write_table(tmp_path / "shard-000.parquet", many, "features")
         assert shards.read_shard(tmp_path / "shard-000.parquet").num_rows == 0
+
+
+def test_a_stages_process_makes_tables_without_pandas_which_can_still_be_imported():
+    code = ("import sys; from core.shards import without_pandas; without_pandas(); import pyarrow as pa; "
+            "table = pa.Table.from_pylist([{'a': 1, 'b': [{'c': 0.5}], 'd': None}]); print('pandas' in sys.modules, table.to_pylist()); "
+            "import pandas; print(pandas.DataFrame({'a': [1]}).shape)")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.stdout.split("\n")[:2] == ["False [{'a': 1, 'b': [{'c': 0.5}], 'd': None}]", "(1, 1)"], done.stderr
