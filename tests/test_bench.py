@@ -232,7 +232,7 @@ def test_throughput_counts_frames_and_shares_all_time_out(built, project, tmp_pa
     assert files["nobody.mkv"]["n_frames"] == 0 and files["nobody.mkv"]["refused"]
     assert files[speaking.name]["n_frames"] == files[speaking.name]["n_decoded"] > 50
     (row,), scaling = result["sizes"], result["scaling"]
-    assert row["size"] == "192x192" and row["n_files"] == 1 and row["passes"] is None and result["passes"] is scaling["passes"]
+    assert row["size"] == "144x144" and row["n_files"] == 1 and row["passes"] is None and result["passes"] is scaling["passes"]
     assert sum(row["parts"].values()) == pytest.approx(1)
     assert all(row["parts"][p] > 0 for p in ("decode", "shots and voice", "finder", "mesh", "cut", "jpeg", "features"))
     assert 0 < row["share_of_decode_alone"] < 1
