@@ -194,7 +194,10 @@ def _part(frame: Any, transform: np.ndarray, size: tuple[int, int]) -> tuple[np.
     corners = geo.apply(geo.invert(transform), np.array([(0, 0), (width, 0), (0, height), (width, height)]))
     x0, y0 = np.maximum(0, np.floor(corners.min(axis=0)).astype(int) - REACH).tolist()
     x1, y1 = np.maximum(0, np.ceil(corners.max(axis=0)).astype(int) + REACH).tolist()
-    return np.asarray(frame[y0:y1, x0:x1]), geo.compose(transform, np.array([[1.0, 0, x0], [0, 1, y0]]))
+    part = frame[y0:y1, x0:x1]
+    if not part.size:  # all of the view lies beyond the frame
+        return np.asarray(frame), transform
+    return part, geo.compose(transform, np.array([[1.0, 0, x0], [0, 1, y0]]))
 
 
 def feather(height: int, width: int, feather_px: float) -> np.ndarray:

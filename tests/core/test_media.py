@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_clips import HEIGHT, WIDTH, click_track, clicks_in, mux, number_of
 
-from core import media, media_probe
+from core import media, media_probe, views
 from core.records import Reject
 
 T25 = [i / 25 for i in range(60)]
@@ -212,6 +212,10 @@ def test_parts_of_lazy_frames_have_the_bytes_of_the_whole(width, height, pixels)
         assert (lazy._whole is None) == lazy.has_parts, "parts are had without the whole"
         assert lazy[5:5, 3:9].shape == (0, 6, 3) and np.array_equal(lazy[:, :], frame)
         assert np.array_equal(np.asarray(lazy), frame) and np.array_equal(lazy[3:9, 4:8], frame[3:9, 4:8])
+        fresh = next(media.read_lazy_frames(buffer))
+        for away in (-900.0, 900.0):  # to either side of the frame
+            beyond = np.array([[1.0, 0, away], [0, 1, 0]])
+            assert np.array_equal(views.cut(fresh, beyond, 64), np.full((64, 64, 3), views.PAD, np.uint8))
         with pytest.raises(IndexError, match="whole stretches"):
             lazy[::2, :]
 
