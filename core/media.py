@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from core.media_jpeg import Mjpeg, jpeg_roundtrip_mjpeg
-from core.media_lazy import HALVED, LazyFrame
+from core.media_lazy import SUBSAMPLING, LazyFrame
 from core.media_probe import (
     INDEXED_CODECS,
     INDEXED_FORMATS,
@@ -233,7 +233,7 @@ def read_small_frames(
         size = whole
         to = max(1, round(frame.width / shrink)), max(1, round(frame.height / shrink))
         with converting(source):
-            if frame.format.name not in HALVED:
+            if frame.format.name not in SUBSAMPLING:
                 frame = scaler.reformat(frame, format="yuv444p", threads=1)
         planes = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
         small = VideoFrame.from_ndarray(np.stack([_shrink(p, to) for p in planes]), format="yuv444p")

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.media_probe import Source, converting, rotation_of
 
-HALVED = {"yuv420p": (2, 2), "yuv422p": (2, 1), "yuv444p": (1, 1)}
+SUBSAMPLING = {"yuv420p": (2, 2), "yuv422p": (2, 1), "yuv444p": (1, 1)}
 """Formats of 8 bits in three planes: pixels for each sample of a colour, across and down."""
 BLOCK = 32  # parts begin and end on multiples of it, as the converter works on whole blocks
 MOST_SHARE = 0.5  # of a frame: a part that is larger is cut out of the whole
@@ -29,7 +29,7 @@ class LazyFrame:
         height, width = (frame.width, frame.height) if self._turns % 2 else (frame.height, frame.width)
         self.shape = height, width, 3
         # Whether a part is had for less than the whole. Of odd sizes the converter goes another way for the whole than for parts.
-        self.has_parts = (not self._turns and frame.format.name in HALVED and height % 2 == width % 2 == 0
+        self.has_parts = (not self._turns and frame.format.name in SUBSAMPLING and height % 2 == width % 2 == 0
                           and height * width >= LEAST_PIXELS)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -52,10 +52,10 @@ class LazyFrame:
     def _part(self, x0: int, y0: int, x1: int, y1: int) -> Any:
         from av import VideoFrame
 
-        frame, halved = self._frame, HALVED[self._frame.format.name]
+        frame, colours = self._frame, SUBSAMPLING[self._frame.format.name]
         part = VideoFrame(x1 - x0, y1 - y0, frame.format.name)
         for k, (whole, plane) in enumerate(zip(frame.planes, part.planes, strict=True)):
-            across, down = halved if k else (1, 1)
+            across, down = colours if k else (1, 1)
             of = np.frombuffer(whole, np.uint8).reshape(whole.height, whole.line_size)
             to = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
             left, top = x0 // across, y0 // down

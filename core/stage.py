@@ -16,7 +16,6 @@ from core.errors import UserError, no_room
 from core.licences import policy
 from core.params import Params, ParamsError, load_params
 from core.records import Reject
-from core.shards import without_pandas
 from core.workers import WorkerError
 
 __all__ = ["UserError", "follow_dvc", "only_writer", "out_folder", "run_cli", "seal"]
@@ -35,6 +34,8 @@ def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | No
     args = parser.parse_args(argv)
     follow_dvc()
     if argv is None:  # as a command, in a process of its own
+        from core.shards import without_pandas
+
         without_pandas()
     try:
         params = load_params()

@@ -11,6 +11,7 @@ BABELFACE_OFFLINE=1 stops after the mirror.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import http.client
 import os
@@ -143,17 +144,17 @@ def from_hub(repo: str, file: str, revision: str | None = None) -> Found:
     from huggingface_hub import hf_hub_download
 
     token = os.environ.get("HF_TOKEN") or None
+    get = functools.partial(hf_hub_download, repo, revision=revision, token=token, cache_dir=cache_dir() / "hub",
+                            etag_timeout=CONNECT_TIMEOUT_S, local_files_only=_offline())
     try:
-        path = Path(hf_hub_download(repo, file, revision=revision, token=token, cache_dir=cache_dir() / "hub",
-                                    etag_timeout=CONNECT_TIMEOUT_S, local_files_only=_offline()))
+        path = Path(get(file))
     except (OSError, ValueError, RuntimeError) as error:  # the hub's errors are OSErrors, a malformed name a ValueError
         raise WeightsMissing(
             f"{repo}/{file} could not be had from the model hub: {(str(error).splitlines() or [type(error).__name__])[0]}\n"
             f"Accept the model's terms on its page and set HF_TOKEN ({'set' if token else 'not set now'}), or download {file} "
             f"yourself and name the file{'; BABELFACE_OFFLINE is set' if _offline() else ''}.") from error
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # its licence stands in the head of its README, where it has one
-        hf_hub_download(repo, "README.md", revision=revision, token=token, cache_dir=cache_dir() / "hub",
-                        etag_timeout=CONNECT_TIMEOUT_S, local_files_only=_offline())
+        get("README.md")
     licence = stated(path)
     check(Used(f"model {repo}", licence))
     return Found(path, sha256_of(path), "hub", licence)

@@ -19,7 +19,7 @@ TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help
                                                      show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 JOBS = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Instances at once, counted in the cores they use.",
-                                               show_default="cores + 1")]
+                                          show_default="cores + 1")]
 WAIT = Annotated[bool, typer.Option("--wait", help="Where another build is at work, wait for it instead of giving up.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,

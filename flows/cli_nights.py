@@ -11,7 +11,7 @@ import typer
 app = typer.Typer()
 
 JOBS = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Instances at once, counted in the cores they use.",
-                                               show_default="cores + 1")]
+                                          show_default="cores + 1")]
 PUBLISH = Annotated[Path | None, typer.Option(metavar="DIR", help="Where reports and records of nights go.",
                                               show_default="$BABELFACE_PUBLISH, else .babelface/nightly")]
 URL = Annotated[str | None, typer.Option(help="The address of that folder, for links.", show_default="file://...")]

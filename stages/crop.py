@@ -59,7 +59,7 @@ class Mapper:
         moves = {name: view_transforms(t, boxes.get(t.kind, track.boxes), track.landmarks) for name, t in self._templates.items()}
         frames: dict[str, list[bytes]] = {name: [] for name in moves}
         source = media.read_lazy_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
-                                   stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
+                                        stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
         for f, frame in enumerate(source):
             for name, template in self._templates.items():
                 view = template.cut(frame, moves[name][f])

@@ -68,7 +68,7 @@ class Mapper:
         from core import media
 
         frames = media.read_lazy_frames(Path(self._c["media"]) / row["file"], start=row["start_frame"],
-                                   stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
+                                        stop=row["start_frame"] + row["n_frames"], threads=self._c["threads"])
         size: list[tuple[int, int]] = []
         faces, n_frames = follow(_sized(frames, size), self._finder, self._mesh, every=self._c["every"], iou_least=self._c["iou"],
                                  start_score=START_SCORE[self._c["finder"][0]])
