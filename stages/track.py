@@ -26,6 +26,7 @@ START_SCORE = {"yunet": 0.6, "blazeface": 0.5}
 KEEP_SCORE = 0.3  # a face that is followed already is believed at this score
 CLOSER = 3.0  # side of a look at one face, in boxes
 CLOSE_SIDE = 256  # pixels to which such a look is shrunk: the face keeps 85, and that costs a quarter of a whole frame of 640 x 360
+RENEW = 3  # looks of which one renews the box of a face that its mesh follows; as near to a look at every frame as with 2
 NEWCOMERS = 6  # looks of which one goes to the whole frame while faces are followed
 PATIENCE = 4  # looks at which the mesh is tried in vain before it is tried at every fourth only
 MAX_GAP = 25  # frames without a sighting that are interpolated, as in SyncNet's pipeline
@@ -214,8 +215,8 @@ def follow(frames, finder, mesh, *, every: int, iou_least: float, start_score: f
         if f % every == 0:
             if f <= every or not followed or f % (NEWCOMERS * every) == 0:
                 _look(finder, frame, faces, f, iou_least, start_score)
-            else:  # faces whose mesh fits are followed by it: for their boxes every other look is enough
-                _look_at(finder, frame, [x for x in followed if f % (2 * every) == 0 or f - 1 not in x.points], f, iou_least)
+            else:
+                _look_at(finder, frame, [x for x in followed if f % (RENEW * every) == 0 or f - 1 not in x.points], f, iou_least)
         for face in [x for x in faces if f - x.last_seen() <= MAX_GAP]:
             # A face whose mesh does not fit (a mask, a hand before it) is tried again at the next look only.
             fitted_before = f - 1 in face.points or (f in face.boxes and face.may_fit())

@@ -101,7 +101,7 @@ def test_one_moving_face_is_followed_on_every_frame():
     assert np.abs(track.boxes - np.float32([face(f) for f in range(60)])).max() < 0.01, "between two looks the box moves with the mesh"
     assert np.abs(track.landmarks - np.stack([shape_in(face(f)) for f in range(60)])).max() < 0.01 and track.meshed.all()
     assert world.looks == [0, 5, 30], "the whole frame at first, and then at every sixth look, for who is new"
-    assert world.close_looks == [10, 20, 40, 50], "the face alone at every other one, as long as its mesh fits"
+    assert world.close_looks == [15, 45], "the face alone at every third one, as long as its mesh fits"
 
 
 def test_who_has_no_mesh_is_looked_for_every_fifth_frame():
