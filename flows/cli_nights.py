@@ -16,7 +16,7 @@ PUBLISH = Annotated[Path | None, typer.Option(metavar="DIR", help="Where reports
                                               show_default="$BABELFACE_PUBLISH, else .babelface/nightly")]
 URL = Annotated[str | None, typer.Option(help="The address of that folder, for links.", show_default="file://...")]
 COUNTS = Annotated[list[str] | None, typer.Option("--metric", help="A metric that may fail the night; may be given again.",
-                                                  show_default="the report's first")]
+                                                  show_default="the last good report's first")]
 ZONE = Annotated[str, typer.Option(help="Time zone of the schedule and of the nights' names.")]
 GIT = Annotated[bool, typer.Option("--git-pull", help="Fast-forward the branch first.")]
 PUSH = Annotated[bool, typer.Option("--push", help="Copy the results to DVC's remote.")]
@@ -25,16 +25,19 @@ ATTEMPTS = Annotated[int, typer.Option(min=1, help="How often to plan and run wh
 DELAY = Annotated[float, typer.Option("--retry-delay", min=0, help="Seconds between attempts.")]
 
 
-@app.command(epilog="[b]Examples[/b]\n\nbabelface nightly\n\nbabelface nightly --metric lse_c --metric lip_gap\n\n"
+@app.command(epilog="[b]Examples[/b]\n\nbabelface nightly\n\nbabelface nightly --metric lse_c --metric energy_correlation\n\n"
                     "babelface nightly --accept    tonight is the new measure\n\nExit status: 0 for a good night; 1 where a "
-                    "language got worse beyond noise or something failed. Every night at its hour: babelface serve.")
+                    "language got worse beyond noise or is missing, or something failed; 2 where the call was wrong. Every night "
+                    "at its hour: babelface serve.")
 def nightly(publish: PUBLISH = None, url: URL = None, metric: COUNTS = None, timezone: ZONE = "UTC", git_pull: GIT = False,
             push: PUSH = False,
             accept: Annotated[bool, typer.Option("--accept", help="Good, whatever the comparison says.")] = False,
             attempts: ATTEMPTS = 2, retry_delay: DELAY = 60.0, keep: KEEP = 30, jobs: JOBS = None) -> None:
     """Run tonight's night now: pull, build, save, compare with the last good night, publish."""
+    from flows.nights import check_metrics
     from flows.server import prefect_api
 
+    check_metrics(metric or ())
     with prefect_api():
         from flows.nightly import NightFailed
         from flows.nightly import nightly as flow
@@ -59,7 +62,9 @@ def serve(cron: Annotated[str, typer.Option(help="When nightly runs: minute, hou
           port: Annotated[int, typer.Option(help="Port of its own Prefect server.")] = 4200) -> None:
     """Serve the flows with their schedule, in one process on one machine."""
     from flows import serve as serving
+    from flows.nights import check_metrics
 
+    check_metrics(metric or ())
     serving.serve(cron=cron, timezone=timezone, name=name, port=port, publish=str(publish.resolve()) if publish else None,
                   url=url, metrics=metric, git_pull=git_pull, push=push, attempts=attempts, retry_delay_s=retry_delay, keep=keep,
                   jobs=jobs)

@@ -57,12 +57,12 @@ def tonight(timezone: str = "UTC") -> str:
 def nightly(publish: str | None = None, url: str | None = None, metrics: list[str] | None = None, timezone: str = "UTC",
             git_pull: bool = False, push: bool = False, accept: bool = False, attempts: int = 2, retry_delay_s: float = 60.0,
             keep: int = nights.KEEP, jobs: int | None = None) -> dict[str, Any]:
-    """Brings everything up to date and compares it with the last good night. Fails where a language got worse beyond noise, or
-    where something could not be built.
+    """Brings everything up to date and compares it with the last good night. Fails where a language got worse beyond noise, where
+    one, a system or the expert can no longer be judged, or where something could not be built.
 
     publish: the folder for reports and records (default: BABELFACE_PUBLISH, else .babelface/nightly). url: its address, for
-    links. metrics: which may fail the night (default: the one the report shows first). timezone: in which the night is named.
-    git_pull: fast-forward the branch first. push: copy the results to DVC's remote. accept: tonight is good whatever the
+    links. metrics: which may fail the night (default: what the last good report showed first). timezone: in which nights are
+    named. git_pull: fast-forward the branch first. push: copy the results to DVC's remote. accept: tonight is good whatever the
     comparison says. attempts: how often to plan and run while something fails, `retry_delay_s` apart. keep: how many nights to
     keep published.
     """
@@ -87,6 +87,7 @@ def nightly(publish: str | None = None, url: str | None = None, metrics: list[st
 
 def _night(name: str, wishes: _Wishes, folder: Path) -> tuple[dict[str, Any], Any]:
     """(the record, the comparison or None)"""
+    metrics = nights.check_metrics(wishes.metrics)
     pull.with_options(retries=wishes.attempts - 1, retry_delay_seconds=wishes.retry_delay_s)(git=wishes.git_pull)
     if GRAPH.read_text(encoding="utf-8").startswith(HEADER):  # one that was written by hand is nobody's to check
         guard(current_graph())
@@ -96,8 +97,7 @@ def _night(name: str, wishes: _Wishes, folder: Path) -> tuple[dict[str, Any], An
         return nights.record(name, FAILED, failures=failed, ran=ran, code=remote.head()), None
     commit = save(name, push=wishes.push)
     shown = nights.figures()
-    metrics = wishes.metrics or [m for m in [shown.get("headline")] if m]
-    compared, facts = nights.judge(name, nights.read_nights(folder), metrics, accept=wishes.accept)
+    compared, facts = nights.judge(name, nights.read_nights(folder), metrics, shown=shown, accept=wishes.accept)
     return nights.record(name, commit=commit, code=remote.head(), ran=ran, report=nights.REPORT_PAGE.is_file(),
                          comparison=compared is not None, **shown, **facts), compared
 

@@ -4,7 +4,7 @@
       index.html                 the trend over the last nights, one file
       latest                     a link to the newest night
       nightly-2026-11-21/
-        night.json               the record: status, commit, figures, regressions
+        night.json               the record: status, commit, figures, regressions, what is missing
         index.html, ...          the report as it was that night
         comparison/              against the last good night
 
@@ -65,11 +65,37 @@ def last_good(nights: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | N
     return next((n for n in reversed(nights) if n["status"] == GOOD and n["name"] < name), None)
 
 
+def check_metrics(names: Sequence[str]) -> list[str]:
+    """The names, each once, where every one is a metric that can fail a night: a figure of clips, of which one way is better.
+    NightError says what another is, and what was perhaps meant."""
+    from core.params import suggest
+    from report.set_comparison import METRICS
+
+    may = [m.name for m in METRICS.values() if m.per == "clip" and m.higher_is_better is not None]
+    for name in names:
+        if name not in METRICS:
+            raise NightError(f"no metric is called {name!r}{suggest(name, may)}")
+        if name not in may:
+            why = ("it is one figure of many clips, without an interval, so that nobody can tell a change of it from noise"
+                   if METRICS[name].per != "clip" else "neither more nor less of it is better, so that it cannot get worse")
+            raise NightError(f"{name} cannot fail a night: {why}; metrics that can: {', '.join(may)}")
+    return list(dict.fromkeys(names))
+
+
+def counted(named: Sequence[str], before: dict[str, Any] | None, shown: dict[str, Any]) -> list[str]:
+    """The metrics that may fail tonight: those named, else the one that the report of the last good night showed first, else
+    tonight's. Not tonight's in any case: it shows another first where the expert can no longer judge, and all would look well."""
+    from report.set_comparison import METRICS
+
+    first = (night.get("headline", "") for night in (before or {}, shown))
+    return list(named) or [m for m in first if m in METRICS][:1]
+
+
 def record(name: str, status: str, **facts: Any) -> dict[str, Any]:
     """The record of a night, with every field that readers may ask for."""
-    empty = {"commit": None, "code": None, "baseline": None, "note": "", "regressions": [], "improvements": [], "failures": [],
-             "ran": 0, "figures": [], "metrics": [], "systems": [], "languages": [], "headline": "", "report": False,
-             "comparison": False}
+    empty = {"commit": None, "code": None, "baseline": None, "note": "", "counted": [], "regressions": [], "improvements": [],
+             "missing": [], "failures": [], "ran": 0, "figures": [], "metrics": [], "systems": [], "languages": [],
+             "headline": "", "expert": {}, "report": False, "comparison": False}
     unknown = facts.keys() - empty.keys()
     if unknown:
         raise TypeError(f"a night has no {sorted(unknown)[0]}")
@@ -77,7 +103,8 @@ def record(name: str, status: str, **facts: Any) -> dict[str, Any]:
 
 
 def figures(root: Path = Path(".")) -> dict[str, Any]:
-    """What tonight's report says, for the trend: every system's own-sound value per language and metric, with its interval."""
+    """What tonight's report says, for the trend and for the next night: every system's own-sound value per language and metric,
+    with its interval; `expert`: language -> why the sync expert may not judge it, None where it may."""
     from report.text import headline_metric
 
     path = root / DOCUMENT
@@ -89,38 +116,54 @@ def figures(root: Path = Path(".")) -> dict[str, Any]:
     metrics = [{k: m[k] for k in ("name", "label", "higher_is_better", "digits", "unit")} for m in document["metrics"]]
     systems = sorted({r["system"] for r in rows}, key=lambda s: (s == "real", s))
     return {"figures": rows, "metrics": metrics, "systems": systems, "languages": [g["tag"] for g in document["languages"]],
-            "headline": headline_metric(document)}
+            "headline": headline_metric(document),
+            "expert": {v["language"]: None if v["valid"] else v["reason"] for v in document["validity"]}}
 
 
-def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str], *, accept: bool = False,
-          root: Path = Path(".")) -> tuple[Any, dict[str, Any]]:
+def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str] = (), *, shown: dict[str, Any] | None = None,
+          accept: bool = False, root: Path = Path(".")) -> tuple[Any, dict[str, Any]]:
     """(flows.compare.Compared or None, what the record says of it) of the folder as it is against the last good night.
 
-    A language that got worse beyond its interval, after correction, makes the night regressed; anything less does not. Another
-    protocol or expert cannot be compared: the night is a new start, and says so. NightError where the good night cannot be read.
-    accept: the night is good whatever is found.
+    A language that got worse beyond its interval, after correction, makes the night regressed; anything less does not. What could
+    be judged then and cannot be now (a language, a system, the expert, too many clips) makes it failed: report.missing. Another
+    protocol or expert cannot be compared: the night is a new start, and says so. NightError where the good night cannot be read,
+    RevisionError where tonight has no scores, CompareError where the two cannot be compared for any other reason. metrics: that
+    count, by name (default: `counted`). shown: tonight's `figures`. accept: the night is good whatever is found.
     """
     from flows.compare import CompareError, compare
-    from flows.revisions import RevisionError
+    from flows.revisions import RevisionError, open_run
+    from report.comparison import DifferentProtocols
+    from report.missing import missing
     from report.plain import plain
 
+    shown = figures(root) if shown is None else shown
     before = last_good(nights, name)
-    if before is None:
-        return None, {"status": GOOD, "note": "the first good night: there is nothing to compare it with"}
-    facts: dict[str, Any] = {"baseline": before["name"]}
-    try:
-        found = compare(before["commit"], str(root), root=root, metrics=list(metrics) or None)
-    except CompareError as error:
-        return None, facts | {"status": GOOD, "note": f"not compared, and a new start: {error}"}
-    except RevisionError as error:
-        if accept:
-            return None, facts | {"status": GOOD, "note": f"accepted without a comparison: {before['name']} cannot be read"}
-        raise NightError(f"{before['name']}, the last good night, cannot be read: {error}\n"
-                         "To go on from tonight: babelface nightly --accept") from error
-    facts |= {"regressions": plain(found.comparison.regressions), "improvements": plain(found.comparison.improvements)}
-    if facts["regressions"] and accept:
-        return found, facts | {"status": GOOD, "note": "accepted as the night to compare with"}
-    return found, facts | {"status": REGRESSED if facts["regressions"] else GOOD}
+    facts: dict[str, Any] = {"baseline": before["name"] if before else None, "counted": counted(metrics, before, shown)}
+    found, notes = None, [] if before else ["the first good night: there is nothing to compare it with"]
+    if before is not None:
+        tonight = open_run(str(root), root)
+        try:
+            # By name: two runs of one system each would be compared under any, and one that is gone is gone.
+            found = compare(before["commit"], tonight, root=root, metrics=facts["counted"] or None, pairs={})
+        except CompareError as error:
+            if not isinstance(error.__context__, DifferentProtocols):
+                raise
+            notes = [f"not compared, and a new start: {error}"]
+        except RevisionError as error:
+            if not accept:
+                raise NightError(f"{before['name']}, the last good night, cannot be read: {error}\n"
+                                 "To go on from tonight: babelface nightly --accept") from error
+            notes = [f"accepted without a comparison: {before['name']} cannot be read"]
+    if found is not None:
+        facts |= {"regressions": plain(found.comparison.regressions), "improvements": plain(found.comparison.improvements)}
+    facts["missing"] = missing(before, shown, found.comparison if found else None, metrics)
+    gone = f"missing tonight: {', '.join(dict.fromkeys(m['name'] for m in facts['missing']))}" if facts["missing"] else ""
+    status = REGRESSED if facts.get("regressions") else FAILED if gone else GOOD
+    if status != GOOD and accept:
+        status, notes = GOOD, ["accepted as the night to compare with" + (f"; {gone}" if gone else ""), *notes]
+    elif gone:
+        notes = [gone, *(notes if before else [])]
+    return found, facts | {"status": status, "note": "\n".join(notes)}
 
 
 def failures(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -172,16 +215,22 @@ def sentence(night: dict[str, Any]) -> str:
     if night["status"] == FAILED:
         names = [f["name"] for f in night["failures"]]
         which = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
-        return f"{night['name']} failed: {which or night['note']}"
+        return f"{night['name']} failed: {which or (_first(night) if night['missing'] else night['note'])}"
     against = f" against {night['baseline']}" if night["baseline"] else ""
     if night["status"] == REGRESSED:
         tags = list(dict.fromkeys(c["language"] for c in night["regressions"]))
-        return f"{night['name']}: {', '.join(tags)} got worse beyond noise{against}"
-    return f"{night['name']} is good" + (f" ({night['note'].splitlines()[0]})" if night["note"] else against)
+        also = f"; {_first(night)}" if night["note"] else ""
+        return f"{night['name']}: {', '.join(tags)} got worse beyond noise{against}{also}"
+    return f"{night['name']} is good" + (f" ({_first(night)})" if night["note"] else against)
+
+
+def _first(night: dict[str, Any]) -> str:
+    return night["note"].partition("\n")[0]
 
 
 def markdown(night: dict[str, Any], link: str) -> str:
-    """The night as Prefect shows it: what got worse, by how much, with which interval, or what failed; and where to look."""
+    """The night as Prefect shows it: what got worse, by how much, with which interval, what is missing, or what failed; and where
+    to look."""
     from report.text import interval, number, p_text
 
     lines = [f"# {sentence(night)}", ""]
@@ -199,6 +248,8 @@ def markdown(night: dict[str, Any], link: str) -> str:
                              f"| {p_text(c['p_holm'])} | {e['n_clips']} "
                              f"| {e['n_speakers']} |")
             lines.append("")
+    if night["missing"]:
+        lines += ["## Missing", "", *(f"- **{m['name']}**: {m['why']}" for m in night["missing"]), ""]
     for f in night["failures"]:
         lines += [f"## {f['name']} failed", "", f["why"] + (f"; log: `{f['log']}`" if f["log"] else ""), ""]
         lines += ["```", *f["tail"], "```", ""]
@@ -206,6 +257,9 @@ def markdown(night: dict[str, Any], link: str) -> str:
         lines += [f"{night['failures'][0]['skipped']} instances that need them were skipped.", ""]
     if night["note"]:
         lines += [night["note"], ""]
+    if night["counted"]:
+        labels = [digits[m]["label"] if m in digits else m for m in night["counted"]]
+        lines += [f"What counts: {', '.join(labels)}.", ""]
     where = [("the nights", "index.html")]
     where += [("the report", f"{night['name']}/index.html")] if night["report"] else []
     where += [("the comparison", f"{night['name']}/comparison/index.html")] if night["comparison"] else []
@@ -213,5 +267,6 @@ def markdown(night: dict[str, Any], link: str) -> str:
     if night["commit"]:
         lines += ["", f"Saved as the DVC experiment `{night['name']}` ({night['commit'][:10]})."]
     if night["status"] != GOOD:
-        lines += ["", "This night does not count as good: the next one is compared with the last that was."]
+        lines += ["", "This night does not count as good: the next one is compared with the last that was. If this is how it "
+                  "shall be: `babelface nightly --accept`."]
     return "\n".join(lines) + "\n"
