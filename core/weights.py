@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.errors import is_full
+from core.errors import UserError, is_full
 from core.licences import Used, check, stated
 from core.weights_table import TABLE, Weight
 
@@ -199,7 +199,7 @@ def missing(name: str, trail: list[str] | None = None) -> str:
 
 def describe() -> list[dict[str, Any]]:
     """One row per model for a person to read: name, file, kind, licence, state (cache, mirror, wrong_hash, absent,
-    must_be_named), sha256 of the copy found or None, note. Fetches nothing."""
+    must_be_named), path and sha256 of the copy found or None, note. Fetches nothing."""
     rows = []
     for weight in TABLE.values():
         try:
@@ -208,12 +208,13 @@ def describe() -> list[dict[str, Any]]:
         except WrongHash:
             found, state = None, "wrong_hash"
         rows.append({"name": weight.name, "file": weight.file, "kind": weight.kind, "licence": weight.licence, "state": state,
-                     "sha256": found.sha256 if found else None, "note": weight.note})
+                     "path": str(found.path) if found else None, "sha256": found.sha256 if found else None, "note": weight.note})
     return rows
 
 
 def load_torch(path: Path) -> Any:
-    """The tensors of a torch file, on the CPU. Only tensors and plain containers are read: code is refused."""
+    """The tensors of a torch file, on the CPU. Only tensors and plain containers are read: code is refused. UserError for a file
+    that holds anything else."""
     import pickle
 
     import torch
@@ -221,8 +222,8 @@ def load_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a torch file of plain tensors; save the model's state_dict and name that file "
-                         f"({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
+        raise UserError(f"{path}: not a torch file of plain tensors; save the model's state_dict and name that file "
+                        f"({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
 
 
 def _offline() -> bool:

@@ -196,8 +196,9 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, 
              "--json\n\n"
                     "babelface score ~/made --protocol syncnet-v2-whole-frame --out scores.json\n\nbabelface score --index "
                     "index.csv\n\n"
-                    "Exit status: 0 every video has a figure; 1 some have none, and the last column says why; 2 the call was "
-                    "wrong. JSON goes to stdout alone, notes to stderr.")
+                    "Exit status: 0 every video has a figure; 1 some have none, or an --expert or a --protocol was named and no "
+                    "video has LSE, and the last column says why; 2 the call was wrong, or the --expert is no expert. JSON goes "
+                    "to stdout alone, notes to stderr.")
 def score(paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Videos, and folders of videos.",
                                                              show_default=False)] = None,
           reference: Annotated[Path | None, typer.Option(help="The real video of the same words; its face track cuts "
@@ -206,9 +207,10 @@ def score(paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]..."
           speaker: Annotated[str | None, typer.Option(metavar="NAME",
                                                       help="Who speaks: clips of one speaker are one cluster.")] = None,
           index: Annotated[Path | None, typer.Option(help="CSV with `generated` and, where known, reference, language, speaker, "
-                                                     "system, condition, audio, audio_language, training_languages, sample. Adds "
-                                                     "a report.")] = None,
-          protocol: Annotated[str, typer.Option(help="One of `babelface protocols`.")] = "syncnet-v2-direct",
+                                                     "system, condition, audio, audio_language, training_languages, sample, "
+                                                     "transcript. Adds a report.")] = None,
+          protocol: Annotated[str | None, typer.Option(help="One of `babelface protocols`.",
+                                                       show_default="syncnet-v2-direct")] = None,
           expert: Annotated[Path | None, typer.Option(metavar="WEIGHTS",
                                                       help="Sync expert; only SyncNet v2's public weights give LSE "
                                                       "without a star.",

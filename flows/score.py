@@ -1,7 +1,8 @@
 """`babelface score` and `babelface protocols`: what the user named becomes a list of videos, and rows become a table, a file, a
 report.
 
-Exit status: 0 every video has a figure; 1 some have none (the table says why); 2 nothing was scored, since the call was wrong.
+Exit status: 0 every video has a figure; 1 some have none, or LSE was asked for, by naming an expert or a protocol, and no video
+has it (the table says why); 2 nothing was scored, since the call was wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 
 VIDEOS = (".mp4", ".avi", ".mpg", ".mpeg", ".mov", ".mkv", ".webm", ".m4v")
 INDEX_COLUMNS = ("generated", "reference", "language", "speaker", "system", "condition", "audio", "audio_language",
-                 "training_languages", "sample")
+                 "training_languages", "sample", "transcript")
+PROTOCOL = "syncnet-v2-direct"  # where none is named
 CONDITIONS = ("self", "cross-audio", "cross-language", "shuffled")
+SHOWN_DIGITS = 12  # of an expert's sha256
 SHOWN = ("lse_d", "lse_c", "offset_frames", "energy_correlation", "opening_correlation", "landmark_distance", "ssim", "psnr")
 
 
@@ -75,6 +78,7 @@ def read_index(path: Path) -> list[Any]:
             speaker=row.get("speaker") or None, system=row.get("system") or "unnamed", condition=condition,
             audio=path.parent / row["audio"] if row.get("audio") else None, audio_name=called.get(row.get("audio"), ""),
             audio_language=row.get("audio_language") or None, sample=int(row.get("sample") or 0),
+            transcript=row.get("transcript") or None,
             training_languages=tuple(row.get("training_languages", "").replace("|", " ").replace(",", " ").split())))
     twice = [key for key, n in Counter((e.system, e.name, e.condition, e.sample) for e in entries).items() if n > 1]
     if not entries or twice:
@@ -98,10 +102,11 @@ def _names(written: list[str]) -> dict[str, str]:
 
 
 def score(paths: list[Path], *, reference: Path | None, language: str | None, speaker: str | None, index: Path | None,
-          protocol: str, expert: Path | None, out: Path | None, report: Path | None, as_json: bool) -> int:
-    """Scores and shows; the exit status. ScoreError for a call that makes no sense."""
+          protocol: str | None, expert: Path | None, out: Path | None, report: Path | None, as_json: bool) -> int:
+    """Scores and shows; the exit status. ScoreError for a call that makes no sense, or an expert that is none."""
     import sys
 
+    from core.errors import UserError
     from core.params import load_params
     from stages import score_files as work
     from stages.score_report import write_report
@@ -118,7 +123,7 @@ def score(paths: list[Path], *, reference: Path | None, language: str | None, sp
     if out is not None and out.suffix not in (".json", ".csv", ".parquet"):
         raise ScoreError(f"--out {out}: expected a name ending in .json, .csv or .parquet")
     try:
-        protocol = work.protocol_name(protocol)
+        named = work.protocol_name(protocol or PROTOCOL)
     except KeyError as error:
         raise ScoreError(str(error.args[0])) from None
     if index is not None:
@@ -126,7 +131,13 @@ def score(paths: list[Path], *, reference: Path | None, language: str | None, sp
     else:
         entries = [work.Entry(name, path, reference, reference.name if reference else "", language, speaker)
                    for name, path in videos(paths)]
-    scorer = work.Scorer(protocol, expert, load_params() if Path("params.yaml").is_file() else None)
+    params = load_params() if Path("params.yaml").is_file() else None
+    try:
+        scorer = work.Scorer(named, expert, params)
+    except UserError as error:
+        if expert is None or str(expert) in str(error):
+            raise
+        raise ScoreError(f"--expert {expert}: {error}") from None
     for note in scorer.notes:
         print(f"babelface score: {note}", file=sys.stderr)
     rows = []
@@ -147,13 +158,26 @@ def score(paths: list[Path], *, reference: Path | None, language: str | None, sp
         print(f"babelface score: {row['generated_id']}: no figure at all: {_commonest(row)}", file=sys.stderr)
     if index is not None:
         folder = report or index.with_name(f"{index.stem}-report")
-        page = write_report(rows, scorer.made, folder, sets=scorer.set_rows())
-        print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
-    return 1 if unscored else 0
+        if any(r["n_frames"] for r in rows):
+            page = write_report(rows, scorer.made, folder, params.report if params else None,
+                                params.score.expert_valid_margin if params else 0.0, sets=scorer.set_rows())
+            print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
+        else:
+            print("babelface score: no report: none of the videos could be read", file=sys.stderr)
+    without = (expert is not None or protocol is not None) and all(r["lse_d"] is None for r in rows)
+    if without:
+        print(f"babelface score: LSE was asked for, and no video has it: {_no_lse(rows)}", file=sys.stderr)
+    return 1 if unscored or without else 0
 
 
 def _commonest(row: dict[str, Any]) -> str:
     return Counter(n["reason"] for n in row["null_reasons"]).most_common(1)[0][0]
+
+
+def _no_lse(rows: list[dict[str, Any]]) -> str:
+    """Why rows have no LSE, each reason with its count."""
+    refused = Counter(next(n["reason"] for n in r["null_reasons"] if n["metric"] == "lse_d") for r in rows if r["lse_d"] is None)
+    return ", ".join(f"{reason} {n}" for reason, n in sorted(refused.items()))
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
@@ -175,11 +199,14 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         near = sum(o <= 1 for o in offsets) / len(offsets)
         print(f"{len(offsets)} with LSE: mean |offset| {sum(offsets) / len(offsets):.2f} frames, within 1 frame {near:.0%}; "
               "the smallest distance forgives any constant delay up to 15 frames")
-    refused = Counter(next(n["reason"] for n in r["null_reasons"] if n["metric"] == "lse_d") for r in rows if r["lse_d"] is None)
-    if refused:
-        print(f"{sum(refused.values())} without LSE: " + ", ".join(f"{reason} {n}" for reason, n in sorted(refused.items())))
+    if refused := sum(r["lse_d"] is None for r in rows):
+        print(f"{refused} without LSE: {_no_lse(rows)}")
     for text in sorted({r["protocol"] for r in rows}):
         print(f"protocol: {text}")
+    for name, digest in sorted({(r["expert"], r["expert_sha256"]) for r in rows if r["expert"]}):
+        kind = name.partition(":")[0]
+        star = "" if kind == "syncnet_v2" else "; not SyncNet v2's public weights, hence the star"
+        print(f"expert: {kind}, sha256 {digest[:SHOWN_DIGITS]}{star}")
 
 
 def _figure(value: Any) -> str:

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.lags import ASKED_FROM, LagVerdict, lag_verdict
+from metrics.lags import ASKED_FROM, LEVEL, WITHIN_FRAMES, LagVerdict, lag_verdict
 from metrics.robustness import METRICS, NOT_VALID, Row, group_of, same_length, speaker_of, value_of
+from metrics.sync import chance_accuracy
 
 MIN_SHARE_RIGHT = 0.75
 NO_LAGS, FEW_CLIPS = "no_lags", "too_few_clips"
+NOT_ASKED = "no_real_and_shuffled_pairs"
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
     """Whether the expert may judge a language, and the evidence: clips with real and shuffled sound, and lags put into the real
-    one (`lags`) and, to see what guessing looks like, into the shuffled one."""
+    one (`lags`) and, to see what guessing looks like, into the shuffled one. reason, where it is not valid:
+    expert_not_valid_here, too_few_clips, or no_real_and_shuffled_pairs, which is no verdict."""
 
     language: str
     valid: bool
@@ -36,6 +39,11 @@ class Validity:
     lags: LagVerdict
     lags_shuffled: LagVerdict
     no_lags: str | None  # why the lags had no say
+
+    @property
+    def failed(self) -> bool:
+        """Whether the expert was asked and is not shown to hear, so that its scores are left out."""
+        return not self.valid and self.reason != NOT_ASKED
 
 
 def real_and_shuffled(rows: Sequence[Row]) -> dict[str, list[tuple[str, float, float]]]:
@@ -68,7 +76,10 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
     % of them, and the mean difference exceeds `margin`. An expert that hears nothing ranks half of them right; `chance` is the
     probability of that many or more by tossing a coin (binomial, clips as independent), so that a small n is seen for what it is.
     The second: lags put in on purpose are found above chance (metrics.lags.lag_verdict). It is asked where six clips or more have
-    it; elsewhere it has no say, and `no_lags` says why: `too_few_clips`, or `no_lags` where the scores have none.
+    it; elsewhere it cannot condemn, and `no_lags` says why: `too_few_clips`, or `no_lags` where the scores have none. There,
+    whoever guesses must not have done as well as the expert more often than 5 % of the time, in both questions together; else the
+    reason is `too_few_clips`. Ranks alone take five clips for that. Where nothing was asked, nothing is known: not valid, not
+    `failed`.
     """
     from scipy.stats import binom
 
@@ -78,16 +89,21 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
         lags, shuffled = lag_verdict(own.get(language, [])), lag_verdict(control.get(language, []))
         silent = None if lags.n_clips >= ASKED_FROM else FEW_CLIPS if lags.n_clips else NO_LAGS
         if not found:
-            none = (None,) * 5
-            out[language] = Validity(language, False, 0, 0, 0, *none, "no_real_and_shuffled_pairs", lags, shuffled, silent)
+            reason = NOT_VALID if lags.heard is False else NOT_ASKED
+            out[language] = Validity(language, False, 0, 0, 0, *(None,) * 5, reason, lags, shuffled, silent)
             continue
         real, other = np.array([p[1] for p in found]), np.array([p[2] for p in found])
         right, n = int((real > other).sum()), len(found)
         difference = float((real - other).mean())
-        valid = right >= MIN_SHARE_RIGHT * n and difference > margin and lags.heard is not False
+        chance = float(binom.sf(right - 1, n, 0.5))
+        reason = None
+        if right < MIN_SHARE_RIGHT * n or difference <= margin or lags.heard is False:
+            reason = NOT_VALID
+        elif silent and chance * _chance_of_lags(lags) > LEVEL:
+            reason = FEW_CLIPS
         out[language] = Validity(
             language,
-            valid,
+            reason is None,
             n,
             len({p[0] for p in found}),
             right,
@@ -95,8 +111,8 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
             float(real.mean()),
             float(other.mean()),
             difference,
-            float(binom.sf(right - 1, n, 0.5)),
-            None if valid else NOT_VALID,
+            chance,
+            reason,
             lags,
             shuffled,
             silent,
@@ -104,17 +120,28 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
     return out
 
 
+def _chance_of_lags(lags: LagVerdict) -> float:
+    """How likely guessing finds the lags in as many of a few clips; 1 without lags. A clip's lags count from where the others'
+    lie, so two clips that agree are one coincidence and not two: n clips are n - 1 trials, and a lone one is none."""
+    from scipy.stats import binom
+
+    if lags.n_clips == 0:
+        return 1.0
+    return float(binom.sf(lags.n_found - 2, lags.n_clips - 1, chance_accuracy(tolerance_frames=WITHIN_FRAMES)))
+
+
 def _by_track(rows: Iterable[Row]) -> dict[str, Row]:
     return {row["track_id"]: row for row in rows}
 
 
 def drop_unjudged(rows: Sequence[Row], validity: dict[str, Validity]) -> list[Row]:
-    """Copies of the rows in which the expert's scores are null, with the reason, for languages it may not judge."""
+    """Copies of the rows in which the expert's scores are null, with the reason, for languages in which it failed or that have no
+    verdict at all; the rows themselves where it may judge, and where nothing could be asked of it."""
     columns = sorted({m.column for m in METRICS.values() if m.judged and m.column})
     out = []
     for row in rows:
         verdict = validity.get(group_of(row))
-        if verdict is not None and verdict.valid:
+        if verdict is not None and not verdict.failed:
             out.append(row)
             continue
         # A score that was null already keeps its own reason.

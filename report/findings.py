@@ -30,25 +30,42 @@ def _finding(level: str, text: str, link: str) -> dict[str, str]:
 
 
 def _expert(document: dict[str, Any]) -> list[dict[str, str]]:
-    good = [v["language"] for v in document["validity"] if v["valid"]]
-    bad = [v["language"] for v in document["validity"] if not v["valid"]]
-    if not good:
-        return [
-            _finding(
-                "warning",
-                f"The sync expert can judge none of the {counted(len(bad), 'language')}: it does not rank real sound above "
-                "shuffled sound, or does not find lags put in on purpose. All its scores are left out.",
-                "#expert",
-            )
-        ]
-    deaf = [v["language"] for v in document["validity"] if v["language"] in bad and _ranks_well(v, document["margin"])]
-    n = len(good) + len(deaf)
-    text = f"The sync expert ranks real sound above shuffled sound in {n} of {counted(len(good) + len(bad), 'language')}."
-    if deaf:
-        text += f" It does not find lags put into real video in {listed(deaf)}. Its scores are left out in {listed(bad)}."
-    elif bad:
-        text += f" Not in {listed(bad)}: its scores are left out there."
-    return [_finding("warning" if bad else "fact", text, "#expert")]
+    from metrics.validity import FEW_CLIPS, NOT_ASKED
+
+    verdicts = document["validity"]
+    protocol = document.get("protocol") or {}
+    if verdicts and protocol.get("expert", "unnamed") is None:
+        return [_finding("warning", "There was no sync expert, so there is no LSE.", "#expert")]
+    good = [v["language"] for v in verdicts if v["valid"]]
+    unasked = [v["language"] for v in verdicts if v["reason"] == NOT_ASKED]
+    few = [v["language"] for v in verdicts if v["reason"] == FEW_CLIPS]
+    bad = [v["language"] for v in verdicts if not v["valid"] and v["language"] not in unasked]
+    deaf = [v["language"] for v in verdicts
+            if v["language"] in bad and v["language"] not in few and _ranks_well(v, document["margin"])]
+    out = []
+    if bad and not good:
+        asked = counted(len(bad), "language") + (" in which it was asked" if unasked else "")
+        why = []
+        if len(few) < len(bad):
+            why.append("it does not rank real sound above shuffled sound, or does not find lags put in on purpose")
+        if few:
+            why.append("there are too few clips to tell hearing from guessing" + (f" in {listed(few)}" if why else ""))
+        out.append(f"The sync expert can judge none of the {asked}: {'; '.join(why)}. All its scores are left out"
+                   f"{' there' if unasked else ''}.")
+    elif good:
+        n = len(good) + len(deaf) + len(few)
+        text = f"The sync expert ranks real sound above shuffled sound in {n} of {counted(len(good) + len(bad), 'language')}."
+        if deaf or few:
+            text += f" It does not find lags put into real video in {listed(deaf)}." if deaf else ""
+            text += f" In {listed(few)} there are too few clips to tell that from guessing." if few else ""
+            text += f" Its scores are left out in {listed(bad)}."
+        elif bad:
+            text += f" Not in {listed(bad)}: its scores are left out there."
+        out.append(text)
+    if unasked:
+        out.append(f"Not checked: no real clip with shuffled sound in {listed(unasked)}. The sync expert's scores are shown "
+                   "there, and whether it can judge at all is not known.")
+    return [_finding("warning" if bad or unasked else "fact", " ".join(out), "#expert")] if out else []
 
 
 def _ranks_well(verdict: dict[str, Any], margin: float) -> bool:
@@ -153,15 +170,19 @@ def _twins(document: dict[str, Any]) -> list[dict[str, str]]:
 def _funnel(document: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     if not rows:
         return []
-    first = sum(r["in"] for r in rows if r["stage"] == "download")
+    # Scores of files have no stages before them.
+    first, items = ("download", "recording") if any(r["stage"] == "download" for r in rows) else ("score", "video")
+    given = sum(r["in"] for r in rows if r["stage"] == first)
     scored = sum(r["kept"] for r in rows if r["stage"] == "score")
     lost = Counter()
     for row in rows:
         lost.update(row["rejected"])
-    text = f"{counted(first, 'recording')} went in; {counted(scored, 'video')} were scored."
+    text = f"{counted(given, items)} went in; {counted(scored, 'video')} were scored."
     if lost:
         reason, n = sorted(lost.items(), key=lambda kv: (-kv[1], kv[0]))[0]
-        text += f" {counted(sum(lost.values()), 'item')} were rejected, most often because: {reason.replace('_', ' ')} ({n})."
+        total = sum(lost.values())
+        text += f" {counted(total, 'item')} {'was' if total == 1 else 'were'} rejected, most often because: "
+        text += f"{reason.replace('_', ' ')} ({n})."
     else:
         text += " Nothing was rejected."
     if not document["funnel"]["adds_up"]:

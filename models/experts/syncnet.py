@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.errors import UserError
+
 WINDOW = 5
 MFCC_PER_FRAME, MFCC_WINDOW, N_MFCC = 4, 20, 13
 SAMPLES_PER_FRAME = 640
@@ -179,7 +181,8 @@ def open_sync(kind: str, state: Mapping[str, Tensor] | None = None, input_size: 
     """An expert in eval mode, `kind` syncnet or small, with the tensors of a state dict (random ones without).
 
     precision: what SyncNet's video branch calculates in, float32 or bfloat16 (seven bits: scores move by some tenths of a per cent).
-    ValueError for another kind or precision, or tensors that are not this network's: the first that is missing, left over or of another shape.
+    ValueError for another kind or precision. UserError for tensors that are not this network's: the first that is missing, left
+    over or of another shape.
     """
     if kind not in ("syncnet", "small"):
         raise ValueError(f"no sync expert is called {kind!r}; expected 'syncnet' or 'small'")
@@ -188,12 +191,16 @@ def open_sync(kind: str, state: Mapping[str, Tensor] | None = None, input_size: 
     model: SyncExpert = SyncNet() if kind == "syncnet" else SyncNetSmall(input_size or (32, 48))
     if state is not None:
         own = model.state_dict()
+        if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+            raise UserError(f"these are not the weights of {model.name}: expected a state dict, tensors by name; name the file "
+                            "that belongs to this expert")
         # Step counters take no part in eval mode, and files of old torch versions lack them.
         given = {k: own[k] for k in own if k.endswith("num_batches_tracked")} | dict(state)
-        wrong = sorted((set(own) ^ set(given)) | {k for k in set(own) & set(given) if own[k].shape != given[k].shape})
+        differ = {k for k in set(own) & set(given) if own[k].shape != given[k].shape}
+        wrong = sorted(map(str, (set(own) ^ set(given)) | differ))
         if wrong:
-            raise ValueError(f"these are not the weights of {model.name}: {len(wrong)} tensors are missing, unknown or of "
-                             f"another shape, the first {wrong[0]!r}; name the file that belongs to this expert")
+            raise UserError(f"these are not the weights of {model.name}: {len(wrong)} tensors are missing, unknown or of "
+                            f"another shape, the first {wrong[0]!r}; name the file that belongs to this expert")
         model.load_state_dict(given)
     model.precision = precision
     return model.eval()
