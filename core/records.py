@@ -26,7 +26,7 @@ REASONS = {
     "unreachable": "the address did not answer as it should, in all attempts; another day it may",
     "incomplete": "the address never sent all the bytes that it promised, or more than it promised",
     "too_large": "larger than fetch.max_bytes",
-    "no_runtime": "the page needs a JavaScript runtime, and none was found",
+    "no_runtime": "the page needs a JavaScript runtime, and none that yt-dlp takes was found, or its challenges were not solved",
     "bad_archive": "the archive is damaged, or holds what must not be unpacked",
     "forgotten": "taken out by name, in forgotten.yaml",
     "beyond_limit": "more clips of this speaker than generate.clips_per_speaker",

@@ -14,8 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 # library -> the Debian package that has it; OpenCV links the first four, MediaPipe the last two.
 LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libgthread-2.0.so.0": "libglib2.0-0",
              "libxcb.so.1": "libxcb1", "libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
-PACKAGES = ("prefect", "dvc", "torch", "torchaudio", "torchvision", "mediapipe", "opencv-contrib-python", "av", "pyarrow",
-            "numpy", "pyannote.audio")
+PACKAGES = ("prefect", "dvc", "torch", "torchaudio", "torchvision", "mediapipe", "ai-edge-litert",
+            "opencv-contrib-python", "av", "pyarrow", "numpy", "pandas", "scikit-image", "lpips", "pyannote.audio", "scenedetect",
+            "lightning", "torchmetrics", "pydantic", "typer", "rich", "altair", "Jinja2", "langcodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ def library_advice(missing: list[str]) -> str:
 
 def examine() -> list[Finding]:
     """Every finding, worst last in no topic; nothing is changed and nothing fetched."""
-    return [f for check in (_python, _versions, _known_bad, _libraries, _models, _licences, _tracked, _gpu, _dvc, _prefect)
-            for f in check()]
+    return [f for check in (_python, _versions, _known_bad, _libraries, _pages, _models, _licences, _tracked, _gpu, _dvc,
+                            _prefect) for f in check()]
 
 
 def _python() -> Iterator[Finding]:
@@ -102,12 +103,20 @@ def _libraries() -> Iterator[Finding]:
            else Finding("ok", "libraries", "all that OpenCV and MediaPipe link"))
 
 
+def _pages() -> Iterator[Finding]:
+    """Which JavaScript runtime yt-dlp can use: without one and its scripts YouTube's pages give their smallest format or none."""
+    from corpora.fetch import page
+
+    yield Finding("ok" if page.runtime() and page.solver() else "note", "pages", page.runtime_words())
+
+
 def _models() -> Iterator[Finding]:
     from core.weights import describe
 
     for row in describe():
         level = {"absent": "note", "must_be_named": "note", "wrong_hash": "bad"}.get(row["state"], "ok")
-        yield Finding(level, "model", f"{row['name']} ({row['kind']}, {row['licence']}): {row['state'].replace('_', ' ')}")
+        where = f", {row['path']}" if row["path"] else ""
+        yield Finding(level, "model", f"{row['name']} ({row['kind']}, {row['licence']}): {row['state'].replace('_', ' ')}{where}")
 
 
 def _licences() -> Iterator[Finding]:

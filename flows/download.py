@@ -83,16 +83,19 @@ def entries_of(params: Params, instance: CorpusLanguage) -> tuple[list[Item], li
 
 
 def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
-    """What a download would bring, without a request to anybody: items, sources, hours of the items, bytes still to fetch and
-    bytes of the result, where a figure comes from, and the disk's room. Items without a length count as none, and are counted."""
+    """What a download would bring, without a request to anybody: items, sources, hours of the items and of the videos they are
+    in, bytes still to fetch and bytes of the result, where a figure comes from, and the disk's room. A video is fetched whole
+    and counts up to the end of its last stretch, which is the least it can be. Items without a length count as none, and are
+    counted."""
     from corpora.fetch.fetcher import is_remote
     from corpora.fetch.limits import Limits
     from corpora.fetch.store import Store
 
     store = Store(Path(params.fetch.store), Limits.of(params.fetch.model_dump(mode="json")))
     total: Counter[str] = Counter()
-    seconds = missing_s = cut_s = 0.0
+    seconds = cut_s = 0.0
     here: dict[str, int | None] = {}
+    least_s: dict[str, float] = {}
     hosts: Counter[str] = Counter()
     for instance in chosen(params, targets):
         for item in items_of(params, instance):
@@ -106,8 +109,10 @@ def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
             if item.source.at not in here:
                 here[item.source.at] = store.has(item.source)
                 hosts[item.source.at.split("/")[2]] += here[item.source.at] is None
-            missing_s += (item.length_s or 0.0) if here[item.source.at] is None else 0.0
+            end_s = item.source.end_s or (item.source.start_s or 0.0) + (item.length_s or 0.0)
+            least_s[item.source.at] = max(least_s.get(item.source.at, 0.0), end_s)
     missing = sum(size is None for size in here.values())
+    missing_s = sum(least_s[at] for at, size in here.items() if size is None)
     to_fetch = missing_s / 3600 * ASSUMED_BYTES_AN_HOUR["fetched"]
     result = cut_s / 3600 * ASSUMED_BYTES_AN_HOUR["cut"]
     place = Path(params.fetch.store)
@@ -115,7 +120,8 @@ def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
         place = place.absolute().parent
     free = shutil.disk_usage(place).free
     return {"items": total["items"], "remote_items": total["remote"], "items_without_length": total["without_length"],
-            "hours": round(seconds / 3600, 3), "sources": len(here), "sources_here": len(here) - missing,
+            "hours": round(seconds / 3600, 3), "hours_to_fetch_at_least": round(missing_s / 3600, 3),
+            "sources": len(here), "sources_here": len(here) - missing,
             "bytes_here": sum(size or 0 for size in here.values()), "bytes_to_fetch_at_least": round(to_fetch),
             "bytes_of_result": round(result),
             "requests_s_at_least": round(max(hosts.values(), default=0) / params.fetch.per_second),
@@ -129,8 +135,9 @@ def estimate_lines(found: dict[str, Any]) -> list[str]:
     return [f"items: {found['items']:,}, {found['remote_items']:,} of them at {found['sources']:,} addresses",
             f"hours: {found['hours']:,.2f}" + (f" (and {unknown:,} items whose length no index gives)" if unknown else ""),
             f"here already: {found['sources_here']:,} addresses, {_gb(found['bytes_here'])}",
-            f"to fetch: at least {_gb(found['bytes_to_fetch_at_least'])}, assuming "
-            f"{_gb(found['assumed_bytes_an_hour']['fetched'])} an hour; a video that is longer than its stretches comes whole",
+            f"to fetch: at least {found['hours_to_fetch_at_least']:,.2f} hours, {_gb(found['bytes_to_fetch_at_least'])}, "
+            f"assuming {_gb(found['assumed_bytes_an_hour']['fetched'])} an hour; videos come whole, and each counts up to the "
+            "end of its last stretch, for no index says how long it is",
             f"result: about {_gb(found['bytes_of_result'])}, assuming {_gb(found['assumed_bytes_an_hour']['cut'])} an hour of "
             "what is cut out",
             f"requests alone take {found['requests_s_at_least'] / 3600:.1f} hours at fetch.per_second",

@@ -61,19 +61,18 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     mark = seal("download", fixed, extra=(*closure(adapter.__name__),)) | {"sources": [digest_file(Path(f)) for f in files]}
     given = {"adapter": corpus.adapter, "corpus": config, "language": who.language, "fetch": bounds.model_dump(mode="json"),
              "instance": instance, "run": uuid.uuid4().hex}
-    # An item at an address may wait for another that has the same source, and then for its own turn.
-    limit_s = params.executor.timeout_s + (2 * bounds.timeout_s if remote else 0)
-    patient = params.executor.model_copy(update={"timeout_s": limit_s})
+    executor = params.executor
+    if remote:  # an item may wait for another that has the same source, then for its own turn: long, and it costs no core
+        executor = executor.model_copy(update={"timeout_s": executor.timeout_s + 2 * bounds.timeout_s,
+                                               "workers": max(executor.workers, bounds.parallel)})
     out = out_folder("download", instance)
-    can_be_lost = bool(remote or out_by_name)
-    if can_be_lost:
-        ledger.remember(out, instance)
+    ledger.remember(out, instance)
     stats = run_stage("download", instance, work, "stages.download:Mapper", config=given, tables=("recordings", "truth"),
-                      fingerprint=mark, n_shards=params.shards, executor=patient,
+                      fingerprint=mark, n_shards=params.shards, executor=executor,
                       rejected=rejected, files="recordings")
-    for stone in ledger.bury(out, instance) if can_be_lost else []:
-        print(f"download {instance}: {stone['item_id']} was in the last version and is {stone['reason']}: {stone['detail']}",
-              file=sys.stderr)
+    for item in ledger.bury(out, instance):
+        why = f"{item['reason']}: {item['detail']}" if item["reason"] else "no longer in the index"
+        print(f"download {instance}: {item['item_id']} was in the last version and is {why}", file=sys.stderr)
     if not bounds.keep:
         Store(Path(bounds.store), Limits.of(given["fetch"])).drop(remote)
     return stats

@@ -79,26 +79,30 @@ def remember(out: Path, instance: str) -> None:
 
 
 def bury(out: Path, instance: str) -> list[dict[str, Any]]:
-    """Writes the tombstones of a finished download into its folder, and gives those of items that the last version still had."""
+    """Writes the tombstones of a finished download into its folder, and gives every item that the last version had and this one
+    has not, sorted by id: item_id, reason and detail (null where the index does not name it any more), and source, bytes and
+    sha256 of its last recording."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     pending = _PENDING / instance
     rejects = _rejects(out)
-    lost = rejects.filter(pc.is_in(rejects["reason"], pa.array(FINAL))).sort_by("item_id").to_pylist()
     known = {t["item_id"]: {k: t[k] for k in _HAD} for t in tombstones(pending)}
     had: dict[str, dict[str, Any]] = {}
-    if lost and (pending / "recordings").is_dir():
+    if (pending / "recordings").is_dir():
         last = shards.read_table(pending, "recordings", ["recording_id", *_HAD])
-        last = last.filter(pc.is_in(last["recording_id"], pa.array([r["item_id"] for r in lost])))
+        here = shards.read_table(out, "recordings", ["recording_id"])["recording_id"]
+        last = last.filter(pc.invert(pc.is_in(last["recording_id"], here))).sort_by("recording_id")
         had = {r.pop("recording_id"): r for r in last.to_pylist()}
+    told = pc.or_(pc.is_in(rejects["reason"], pa.array(FINAL)), pc.is_in(rejects["item_id"], pa.array(list(had), pa.string())))
+    why = {r["item_id"]: r for r in rejects.filter(told).sort_by("item_id").to_pylist()}
     nothing = dict.fromkeys(_HAD)
-    stones = [r | had.get(r["item_id"], known.get(r["item_id"], nothing)) for r in lost]
+    stones = [r | had.get(i, known.get(i, nothing)) for i, r in why.items() if r["reason"] in FINAL]
     if stones:
         text = "".join(json.dumps(stone, sort_keys=True, ensure_ascii=False) + "\n" for stone in stones)
         shards.write_bytes(out / TOMBSTONES, text.encode())
     shutil.rmtree(pending, ignore_errors=True)
-    return [stone for stone in stones if stone["item_id"] in had]
+    return [why.get(i, {"item_id": i, "reason": None, "detail": None}) | facts for i, facts in had.items()]
 
 
 def again(out: Path, reasons: Iterable[str]) -> int:

@@ -6,6 +6,8 @@ both come as they are, two files, and whoever cuts a stretch reads the one's fra
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from dataclasses import dataclass
@@ -24,13 +27,19 @@ from corpora.fetch.hosts import Hosts
 from corpora.fetch.http import SURE, check_address
 from corpora.fetch.limits import Again, Limits, Log, persist
 
-RUNTIMES = ("deno", "node", "bun", "quickjs")
-_BINARIES = {"quickjs": "qjs"}
+# What yt-dlp calls a JavaScript runtime, best first as it has them: the program, the word that makes it tell its version, how it
+# tells it, and the least version that yt-dlp takes (a test holds these against the installed yt-dlp).
+RUNTIMES = {"deno": ("deno", "--version", r"deno (\S+)", (2, 3, 0)), "node": ("node", "--version", r"v(\S+)", (22, 0, 0)),
+            "quickjs": ("qjs", "--help", r"QuickJS(?:-ng)?\s+version\s+(\S+)", (2023, 12, 9)),
+            "bun": ("bun", "--version", r"(\S+)", (1, 2, 11))}
+SOLVER = "yt-dlp-ejs"  # the package with the scripts that solve the challenges of YouTube's pages in such a runtime
 GOOD_HEIGHT = 720  # one file at least this tall is better than two that are taller: it needs no second look
 
-# What yt-dlp says, in the order in which it is looked for.
+# What yt-dlp says of a challenge that was not solved, in a warning or an error.
+_UNSOLVED = re.compile(r"javascript runtime|js runtime|(signature|challenge) solving failed|error solving .*challenge"
+                       r"|challenge solver|js challenge|(nsig|signature) extraction failed", re.IGNORECASE)
+# What it says last, in the order in which it is looked for.
 _WORDS = (
-    ("no_runtime", r"javascript runtime|js runtime|n challenge solving failed|nsig extraction failed"),
     ("forbidden",
      r"private video|sign in|log ?in|members[- ]only|age[- ]restricted|confirm your age|not available in your (country|location)"
                   r"|geo.?restrict|payment|premium|http error 40[123]|http error 451|cookies"),
@@ -52,22 +61,66 @@ class Page:
     format: str
 
 
-def runtime() -> tuple[str, str] | None:
-    """(name, path) of the first JavaScript runtime on this machine that yt-dlp can use, or None."""
-    for name in RUNTIMES:
-        found = shutil.which(_BINARIES.get(name, name))
-        if found:
-            return name, found
-    return None
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A JavaScript runtime of this machine: yt-dlp's name for it, its program, its version, and whether yt-dlp takes that."""
+
+    name: str
+    path: str
+    version: str
+    usable: bool
+
+
+def runtimes() -> list[Runtime]:
+    """All JavaScript runtimes found on PATH or beside this Python's own programs (as pip installs them), best first."""
+    beside = sysconfig.get_path("scripts")
+    found = [(name, shutil.which(kind[0], path=beside) or shutil.which(kind[0])) for name, kind in RUNTIMES.items()]
+    return [_asked(name, path) for name, path in found if path]
+
+
+def runtime() -> Runtime | None:
+    """The best JavaScript runtime on this machine that yt-dlp can use, or None."""
+    return next((found for found in runtimes() if found.usable), None)
+
+
+@functools.cache
+def _asked(name: str, path: str) -> Runtime:
+    """A program that says nothing of its version is none that yt-dlp takes. Asked once per process, not once per page."""
+    _, word, pattern, least = RUNTIMES[name]
+    try:
+        ran = subprocess.run([path, word], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             errors="replace", timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return Runtime(name, path, "of unknown version", False)
+    said = re.match(pattern, ran.stdout)
+    if not said or (ran.returncode and name != "quickjs"):  # which has no word for its version, and ends its help with 1
+        return Runtime(name, path, "of unknown version", False)
+    numbers = tuple(int(part) if part.isdigit() else -1 for part in re.split(r"[-.]", said[1]))
+    return Runtime(name, path, said[1], numbers >= least or said[0].startswith("QuickJS-ng"))  # which counts from 0 again
+
+
+def solver() -> str | None:
+    """The version of the package whose scripts solve YouTube's challenges, or None where it is not installed."""
+    try:
+        return importlib.metadata.version(SOLVER)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def runtime_words() -> str:
-    """What there is to say of the runtime to a person."""
+    """What there is to say of the runtime and of its scripts to a person."""
     found = runtime()
+    missing = "" if solver() else f"; the package {SOLVER} is missing, without which no challenge is solved: pip install {SOLVER}"
     if found:
-        return f"JavaScript runtime for pages that need one: {found[0]}"
-    return ("no JavaScript runtime: pages such as YouTube's hide most formats without one; install deno (2 or later) or node "
-            "(20 or later) so that it is found on PATH")
+        return f"JavaScript runtime for pages that need one: {found.name} {found.version}{missing}"
+    old = [f"{r.name} {r.version} is passed over, yt-dlp takes {_least(r.name)} or later" for r in runtimes()]
+    return (f"no JavaScript runtime that yt-dlp takes{''.join(f' ({words})' for words in old)}: pages such as YouTube's hide "
+            f"most formats without one; install deno ({_least('deno')} or later; pip install deno) or node ({_least('node')} or "
+            f"later) so that it is found on PATH{missing}")
+
+
+def _least(name: str) -> str:
+    return re.sub(r"(\.0)+$", "", ".".join(map(str, RUNTIMES[name][3])))
 
 
 def formats(height: int) -> str:
@@ -87,7 +140,7 @@ def command(address: str, folder: Path, limits: Limits, cookies: Path | None = N
              "--output", str(folder / "%(format_id)s.%(ext)s"), "--no-simulate",
              "--print", "after_move:%(.{filepath,format_id,vcodec,acodec,height,ext})j"]
     if found:
-        words += ["--js-runtimes", f"{found[0]}:{found[1]}"]
+        words += ["--js-runtimes", f"{found.name}:{found.path}"]
     if cookies:
         words += ["--cookies", str(cookies)]
     return [*words, "--", address]
@@ -105,12 +158,12 @@ def download(address: str, folder: Path, limits: Limits, hosts: Hosts, *, log: L
         with hosts.turn(address, deadline):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            return _call(address, folder, limits, deadline)
+            return _call(address, folder, limits, deadline, log)
 
     return persist(attempt, address, limits, log)
 
 
-def _call(address: str, folder: Path, limits: Limits, deadline: float) -> Page:
+def _call(address: str, folder: Path, limits: Limits, deadline: float, log: Log) -> Page:
     with tempfile.TemporaryDirectory() as scratch:
         cookies = None
         if limits.cookies:
@@ -131,7 +184,25 @@ def _call(address: str, folder: Path, limits: Limits, deadline: float) -> Page:
                 child.wait()
     if child.returncode:
         raise failure(errors)
+    lacked = unsolved(errors)
+    if lacked:  # what came is then often the smallest format there is
+        log(at=address, outcome="fewer_formats", detail=f"{lacked}; {runtime_words()}")
+        _tell(runtime_words())
     return _files([json.loads(line) for line in out.splitlines() if line.startswith("{")], errors)
+
+
+def unsolved(errors: str) -> str | None:
+    """The first warning or error of yt-dlp's that says that a challenge of the page was not solved, or None."""
+    for line in errors.splitlines():
+        if line.startswith(("WARNING:", "ERROR:")) and _UNSOLVED.search(line):
+            return line.partition(":")[2].strip()[:300]
+    return None
+
+
+@functools.cache
+def _tell(words: str) -> None:
+    """Once per process; the log has each page."""
+    print(f"some pages came with fewer formats than they have: {words}", file=sys.stderr)
 
 
 def failure(errors: str) -> Again | Reject:
@@ -141,13 +212,13 @@ def failure(errors: str) -> Again | Reject:
     said = re.sub(r"^ERROR:\s*", "", lines[-1])[:400]
     if "No space left" in said or "Disk quota" in said:
         return OSError(28, f"No space left on device: {said}")
-    for reason, words in _WORDS:
-        if re.search(words, errors if reason == "no_runtime" and runtime() is None else said, re.IGNORECASE):
-            break
-    else:
-        return Again("unreachable", said)
-    if reason == "no_runtime":
-        return Reject(reason, f"{said}; {runtime_words()}")
+    reason = next((reason for reason, words in _WORDS if re.search(words, said, re.IGNORECASE)), "unreachable")
+    lacked = unsolved(errors)
+    # Without its challenges solved a page shows no format, or addresses that answer 403. What it says of itself stays true.
+    if _UNSOLVED.search(said) or (lacked and (reason == "no_video" or "http error 403" in said.lower())):
+        return Reject("no_runtime", "; ".join(dict.fromkeys((said, lacked or said, runtime_words()))))
+    if reason == "unreachable":
+        return Again(reason, said)
     if reason in ("gone", "forbidden"):
         hint = "; fetch.cookies can name a file of cookies" if reason == "forbidden" else ""
         return Again(reason, said + hint, at_most=SURE)

@@ -63,6 +63,8 @@ def stretch(raw: Mapping[str, str]) -> dict[str, float | None]:
 
 def _seconds(said: str | None) -> float | None:
     """A length above 0; None for anything else: nothing hangs on it but a count."""
+    if not said:  # most tables have no such column, and a Reject for each of a million rows is dear
+        return None
     try:
         found = values.number(said, "duration_s")
     except Reject:

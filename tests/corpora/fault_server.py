@@ -172,6 +172,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    def member(self, what, n):
+        """As served, for whoever brings the cookie key=open."""
+        if "key=open" not in self.headers.get("Cookie", ""):
+            return self.head(403, 0)
+        self.served(what, n)
+
+    def pair(self, what, n):
+        """A file given to the server, byte by byte until a second request of this kind is under way, or for 10 s."""
+        server, body, at = self.server, self.server.files[self.path.split("/")[-1]], 0
+        with server.lock:
+            server.waiting += 1
+            if server.waiting > 1:
+                server.met.set()
+        self.head(200, len(body), Content_Type="video/mp4")
+        while not server.met.wait(0.05) and at < 200:
+            self.wfile.write(body[at:at + 1])
+            at += 1
+        with server.lock:
+            server.waiting -= 1
+        self.wfile.write(body[at:])
+
     do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_):
@@ -180,12 +201,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def fault_server():
-    """A server on loopback with `address`, `hits` per path, `ranges` asked for, `files` to serve, `most_busy` at one time."""
+    """A server on loopback with `address`, `hits` per path, `ranges` asked for, `files` to serve, `most_busy` at one time, and
+    `met` once two requests for a pair were under way together."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.hits, server.ranges, server.times, server.files = Counter(), [], [], {}
     server.lock, server.release = threading.Lock(), threading.Event()
     server.busy, server.most_busy, server.retry_after = 0, 0, None
+    server.waiting, server.met = 0, threading.Event()
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -13,17 +13,18 @@ from core import shards
 from core.params import check_params
 from core.records import Source
 from core.stage import UserError
-from corpora.fetch import forgotten, ledger
+from corpora.fetch import forgotten, ledger, page
 from corpora.fetch.limits import Limits
 from corpora.fetch.store import Store
-from flows import download
+from flows import doctor, download
 from flows.cli import app
 
 TABLE = """id,url,fetch,video,start_s,end_s,language,speaker
 a,https://one.org/v1,page,v1,0,1800,tr,anna
-b,https://one.org/v1,page,v1,1800,3600,tr,bert
+b,https://one.org/v1,page,v1,3600,5400,tr,bert
 c,https://two.org/c.mp4,http,,,,tr,anna
 d,https://one.org/v2,page,v2,0,360,fi,
+e,https://one.org/v2,page,v2,180,540,fi,
 """
 
 
@@ -53,15 +54,15 @@ def put(params, source, n_bytes):
     return store
 
 
-def finished(instance, rows, rejects):
+def finished(instance, rows, rejects, early=()):
     """A folder as a finished download leaves it."""
     out = download.out_folder("download", instance)
     who = {"corpus": "net", "language": "tr", "speaker": None}
     kept = [{"recording_id": i, "bytes": 5, "sha256": "ab", "source": "x", "extra": "{}"} | who for i in rows]
-    lost = [{"item_id": i, "reason": r, "detail": "d", "stage": "download"} | who for i, r in rejects]
+    lost = [{"item_id": i, "reason": r, "detail": "d", "stage": "download"} | who for i, r in (*rejects, *early)]
     shards.write_table(shards.shard_path(out, "recordings", 0), kept, "recordings")
-    shards.write_table(shards.shard_path(out, "rejects", 0), lost, "rejects")
-    shards.write_table(out / "rejects_early.parquet", [], "rejects")
+    shards.write_table(shards.shard_path(out, "rejects", 0), lost[:len(rejects)], "rejects")
+    shards.write_table(out / "rejects_early.parquet", lost[len(rejects):], "rejects")
     items = [{"item_id": i, "language": "tr", "digest": "x", "status": s, "counts": [1, 0, 0]} for i,
              s in [*((i, "kept") for i in rows), *rejects]]
     shards.write_table(out / "items.parquet", items, "items")
@@ -80,14 +81,16 @@ def test_targets_are_instances_corpora_or_languages(params):
 def test_the_estimate_counts_sources_once_and_leaves_out_what_is_here(params):
     found = download.estimate(params, ["tr"])
     assert [found[k] for k in ("items", "remote_items", "sources", "items_without_length", "hours")] == [3, 3, 2, 1, 1.0]
-    assert found["bytes_to_fetch_at_least"] == 0.9e9 and found["bytes_of_result"] == 5e9
+    assert found["hours_to_fetch_at_least"] == 1.5, "the video comes whole, and reaches at least to the end of its last stretch"
+    assert found["bytes_to_fetch_at_least"] == 1.35e9 and found["bytes_of_result"] == 5e9
     assert found["hosts"] == {"one.org": 1, "two.org": 1}
     put(params, Source("page", "https://one.org/v1"), 1000)
     found = download.estimate(params, [])
     assert [found[k] for k in ("sources", "sources_here", "bytes_here")] == [3, 1, 1000]
-    assert found["bytes_to_fetch_at_least"] == round(0.09e9)
+    assert found["bytes_to_fetch_at_least"] == round(0.135e9), "two stretches of one video overlap"
     text = "\n".join(download.estimate_lines(found))
-    assert "4 of them at 3 addresses" in text and "1 items whose length" in text and "assuming" in text
+    assert "5 of them at 3 addresses" in text and "at least 0.15 hours" in text
+    assert "1 items whose length" in text and "assuming" in text
 
 
 def test_status_counts_by_reason(params):
@@ -122,6 +125,32 @@ def test_tombstones_survive_a_run_that_was_killed_before_it_wrote_them(params):
     lost = ledger.bury(out, "net-tr")
     assert [(s["item_id"], s["sha256"]) for s in lost] == [("a", "ab")]
     assert [(s["item_id"], s["sha256"]) for s in ledger.tombstones(out)] == [("a", "ab"), ("c", None)]
+
+
+def test_whatever_the_last_version_had_and_this_one_has_not_is_told_of(params):
+    out = finished("net-tr", list("abcdefg"), [("z", "unreachable")])
+    ledger.remember(out, "net-tr")
+    assert ledger.bury(out, "net-tr") == []
+    ledger.remember(out, "net-tr")
+    now = [("b", "gone"), ("c", "forbidden"), ("d", "unreachable"), ("e", "no_video"), ("z", "forbidden")]
+    finished("net-tr", ["a", "n"], now, early=[("f", "missing_file")])
+    lost = ledger.bury(out, "net-tr")
+    assert {s["item_id"]: s["reason"] for s in lost} == {"b": "gone", "c": "forbidden", "d": "unreachable", "e": "no_video",
+                                                         "f": "missing_file", "g": None}
+    assert all((s["source"], s["bytes"], s["sha256"]) == ("x", 5, "ab") for s in lost)
+    assert [s["item_id"] for s in ledger.tombstones(out)] == ["b"], "the others may come back"
+    ledger.remember(out, "net-tr")
+    assert ledger.bury(out, "net-tr") == [], "it is told once"
+
+
+def test_the_doctor_says_which_runtime_pages_can_use(monkeypatch):
+    for version, usable, level in (("20.1.0", False, "note"), ("22.1.0", True, "ok")):
+        monkeypatch.setattr(page, "runtimes", lambda v=version, u=usable: [page.Runtime("node", "/bin/node", v, u)])
+        [finding] = doctor._pages()
+        assert finding.level == level and f"node {version}" in finding.text
+    monkeypatch.setattr(page, "solver", lambda: None)
+    [finding] = doctor._pages()
+    assert finding.level == "note" and "pip install yt-dlp-ejs" in finding.text
 
 
 def test_forgetting_writes_the_list_and_deletes_what_nobody_else_needs(params):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import stages.download
-from core import media, shards
+from core import executor, media, shards
+from tests.core.mappers import InHere
 from tests.core.media_clips import mux
 from tests.stages.sync_clips import SHORT, hum, index, inside, rejects_of, rows_of, workspace
 
@@ -99,3 +100,21 @@ def test_stretches_of_one_file_become_recordings_of_one_cluster_with_what_the_in
                                               "video": "talk.mp4"}
     folder = tmp_path / "data" / "download" / "cut-en" / "media"
     assert [media.frame_count(folder / rows[i]["file"]) for i in "ab"] == [25, 35] and not list(folder.glob("*.mp4"))
+
+
+def test_a_rebuild_names_local_files_that_vanished_and_entries_that_left_the_index(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(executor, "WorkerPool", InHere)
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        mux(tmp_path / "in" / f"{name}.mp4", times_s=[0.0, 0.04, 0.08], tracks=[{"codec": "aac", "samples": hum(SHORT)}])
+    table = tmp_path / "in" / "t.csv"
+    table.write_text("id,file,language\na,a.mp4,en\nb,b.mp4,en\nc,c.mp4,en\n")
+    workspace(tmp_path, {"own": {"adapter": "csv", "path": "in/t.csv", "languages": {"en": {}}}})
+    with inside(tmp_path) as params:
+        assert stages.download.main("own-en", params)["kept"] == 3 and "last version" not in capsys.readouterr().err
+        (tmp_path / "in" / "b.mp4").unlink()
+        table.write_text(table.read_text().replace("c,c.mp4,en\n", ""))
+        assert stages.download.main("own-en", params)["kept"] == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if "last version" in line]
+    assert len(told) == 2 and "own-en: b was in the last version and is missing_file: " in told[0] and "b.mp4" in told[0]
+    assert told[1].endswith("own-en: c was in the last version and is no longer in the index")

@@ -16,7 +16,7 @@ from tests.corpora.fault_server import fault_server
 from tests.stages.sync_clips import SHORT, hum, workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-FETCH = {"attempts": 2, "pause_s": 0.01, "stall_s": 5.0, "timeout_s": 60.0, "per_second": 1000.0}
+FETCH = {"attempts": 2, "pause_s": 0.01, "stall_s": 5.0, "timeout_s": 60.0, "per_second": 1000.0, "parallel": 1}
 OUT = "data/download/net-en"
 
 
