@@ -3,15 +3,18 @@ for."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core import shards
+from core.cells import places
 from core.digest import digest_of
 from core.params import Executor
 from core.progress import Progress
@@ -24,7 +27,8 @@ WORK = Path(".babelface/work")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One item for a mapper. `digest` stands for everything that its result depends on beside params and code."""
+    """One item for a mapper. `digest` stands for everything that its result depends on beside params and code. What is large in a
+    payload is a core.cells.Cell, which the mapper fills: all items together must fit into one process."""
 
     id: str
     digest: str
@@ -57,11 +61,14 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     work = sorted(work, key=lambda w: w.id)
     for _, reason, detail in rejected:
         Reject(reason, detail)  # ValueError for a reason nobody has explained
-    twice = [i for i, n in Counter(w.id for w in work).items() if n > 1]
-    if twice:
+    by_id = {w.id: w for w in work}
+    if len(by_id) < len(work):
+        twice = [i for i, n in Counter(w.id for w in work).items() if n > 1]
         raise ValueError(f"{stage} {instance}: item ids must be unique; twice: {', '.join(twice[:5])}")
-    old = _kept_from_last_run(out, seal, names)
+    old = _kept_from_last_run(out, seal, names, by_id)
+    del by_id
     todo = [w for w in work if (old or {}).get(w.id, ("",))[0] != w.digest and not _scratch_file(scratch, w).exists()]
+    todo.sort(key=lambda w: places(w.payload))  # neighbours in a table one after the other; the others by id
     if files:
         (scratch / "files").mkdir(exist_ok=True)
         config = config | {"files": str(scratch / "files")}
@@ -112,17 +119,26 @@ def recover(out: Path) -> None:
     shutil.rmtree(out.with_name(f".{out.name}.next"), ignore_errors=True)
 
 
-def _kept_from_last_run(out: Path, seal: str, names: tuple[str, ...]) -> dict[str, tuple[str, str, list[int]]] | None:
-    """item -> (digest, status, row counts) of the last finished run; None where there is none under the same fingerprint."""
+def _kept_from_last_run(out: Path, seal: str, names: tuple[str, ...],
+                        by_id: dict[str, Work]) -> dict[str, tuple[str, str, list[int]]] | None:
+    """item -> (digest, status, row counts) of the last finished run; None where there is none under the same fingerprint.
+    by_id: the work of this run, whose texts are used again where they are the same: there may be a million."""
+    found: dict[str, tuple[str, str, list[int]]] = {}
+    same: dict[Any, Any] = {}  # there are few statuses and counts: each is kept once
     try:
         if shards.read_json(out / "fingerprint.json")["seal"] != seal:
             return None
-        rows = shards.read_shard(out / "items.parquet").to_pylist()
+        for batch in shards.read_shard(out / "items.parquet").to_batches(max_chunksize=10_000):
+            counts = batch["counts"].flatten().to_numpy().reshape(batch.num_rows, len(names)).tolist()
+            for item, digest, status, held in zip(*(batch[c].to_pylist() for c in ("item_id", "digest", "status")), counts,
+                                                  strict=True):
+                now = by_id.get(item)
+                if now is not None and now.digest == digest:
+                    item, digest = now.id, now.digest  # noqa: PLW2901
+                found[item] = digest, same.setdefault(status, status), same.setdefault(tuple(held), held)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
         return None
-    if any(len(r["counts"]) != len(names) for r in rows):
-        return None
-    return {r["item_id"]: (r["digest"], r["status"], r["counts"]) for r in rows}
+    return found
 
 
 class _OldShard:
@@ -131,17 +147,18 @@ class _OldShard:
     def __init__(self, out: Path, shard: int, members: list[str], old: dict[str, Any], names: tuple[str, ...]):
         """members: the ids of the shard's items, sorted."""
         self.members, self._names, self._out, self._shard = members, names, out, shard
-        self._start = {}
-        at = [0] * len(names)
-        for item in members:
-            self._start[item] = list(at)
-            at = [a + c for a, c in zip(at, old[item][2], strict=True)]
+        self._start: dict[str, list[int]] = {}
         self._tables: dict[str, shards.Rows] = {}
         self._old = old
 
     def place(self, item: str, name: str) -> tuple[int, int]:
         """(first row, number of rows) of an item in one table."""
         k = self._names.index(name)
+        if not self._start:  # a shard in which nothing changed is never asked
+            at = [0] * len(self._names)
+            for member in self.members:
+                self._start[member] = at
+                at = [a + c for a, c in zip(at, self._old[member][2], strict=True)]
         return self._start[item][k], self._old[item][2][k]
 
     def rows(self, name: str, start: int, n: int) -> Any:
@@ -166,31 +183,27 @@ def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint
 
 def _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected,
           files) -> dict[str, Any]:
+    import pyarrow as pa
+
     valid = old is not None  # under another fingerprint nothing of the last run may stay, not even an empty table
     old = old or {}
-    items, by_language, totals = [], {}, Counter()
-
-    def count(language: str | None, reason: str | None) -> None:
-        cell = by_language.setdefault(language or "und", {"in": 0, "kept": 0, "rejected": {}})
-        cell["in"] += 1
-        if reason is None:
-            cell["kept"] += 1
-        else:
-            cell["rejected"][reason] = cell["rejected"].get(reason, 0) + 1
-
+    items, seen, totals = [], Counter(), Counter()
     members_of, old_of = _by_shard(work, lambda w: w.id, n_shards), _by_shard(sorted(old), str, n_shards)
     for shard in range(n_shards):
         members = members_of.get(shard, [])
         last = _OldShard(out, shard, old_of.get(shard, []), old, names)
         fresh = {w.id for w in members if old.get(w.id, ("",))[0] != w.digest}
         same = valid and not fresh and [w.id for w in members] == last.members
-        held: dict[str, list[int]] = {}
+        states, held = [], {}
         for w in members:
             status, held[w.id] = _held(w, stage, scratch, names) if w.id in fresh else old[w.id][1:]
-            items.append({"item_id": w.id, "language": w.row.get("language"), "digest": w.digest, "status": status,
-                          "counts": held[w.id]})
-            count(w.row.get("language"), None if status == "kept" else status)
-            totals.update(dict(zip(names, held[w.id], strict=True)))
+            states.append(status)
+        spoken = [w.row.get("language") for w in members]
+        seen.update(zip(spoken, states, strict=True))
+        columns = {"item_id": list(held), "language": spoken, "digest": [w.digest for w in members], "status": states,
+                   "counts": list(held.values())}
+        items.append(pa.Table.from_pydict(columns, schema=schema("items")))
+        totals.update({name: sum(h[k] for h in held.values()) for k, name in enumerate(names)})
         for k, name in enumerate(names):
             path = shards.shard_path(following, name, shard)
             if same and shards.shard_path(out, name, shard).exists():
@@ -206,19 +219,31 @@ def _fill(following, stage, instance, out, scratch, work, old, names, seal, fing
                          following / "media")
     early = [{"item_id": r["item_id"], "stage": stage, "reason": reason, "detail": detail, **_who(r)}
              for r, reason, detail in rejected]
-    for row in early:
-        count(row["language"], row["reason"])
+    seen.update((row["language"], row["reason"]) for row in early)
     shards.write_table(following / "rejects_early.parquet", sorted(early, key=lambda r: r["item_id"]), "rejects")
     # Sorted by shard, as the shards are: the counts then say where an item's rows begin.
-    shards.write_table(following / "items.parquet", items, "items")
-    kept = sum(i["status"] == "kept" for i in items)
+    shards.write_table(following / "items.parquet", iter(items), "items")
+    kept = sum(n for (_, status), n in seen.items() if status == "kept")
     stats = {"stage": stage, "instance": instance, "items_in": len(work) + len(early), "kept": kept,
              "rejected": len(work) + len(early) - kept, "tables": list(names), "rows": {n: totals[n] for n in names},
-             "by_language": by_language}
+             "by_language": _by_language(seen)}
     check_funnel(stats)
     shards.write_json(following / "stats.json", stats)
     shards.write_json(following / "fingerprint.json", {"seal": seal, "of": fingerprint})
     return stats
+
+
+def _by_language(seen: Counter) -> dict[str, dict[str, Any]]:
+    """The funnel per language, from how many items there are of each language and status."""
+    cells: dict[str, dict[str, Any]] = {}
+    for (language, status), n in seen.items():
+        cell = cells.setdefault(language or "und", {"in": 0, "kept": 0, "rejected": {}})
+        cell["in"] += n
+        if status == "kept":
+            cell["kept"] += n
+        else:
+            cell["rejected"][status] = cell["rejected"].get(status, 0) + n
+    return cells
 
 
 def _tables(w: Work, stage: str, scratch: Path) -> tuple[dict[str, Any], str]:
@@ -266,8 +291,9 @@ def _by_shard(things: Iterable[Any], name: Callable[[Any], str], n_shards: int) 
 def _carry_files(names: list[str], fresh: Path, last: Path, to: Path) -> None:
     """Puts the files that a shard's rows name into the new folder, by link: from this run, or from the last finished one."""
     to.mkdir(exist_ok=True)
-    for name in names:
-        os.link(fresh / name if (fresh / name).exists() else last / name, to / name)
+    new = set(os.listdir(fresh))
+    for name in names:  # texts, for there may be a million
+        os.link(f"{fresh if name in new else last}/{name}", f"{to}/{name}")
 
 
 def _who(row: dict[str, Any]) -> dict[str, Any]:
@@ -292,6 +318,17 @@ def swap(following: Path, out: Path) -> None:
     if out.exists():
         os.replace(out, old)
     os.replace(following, out)
+    with contextlib.suppress(OSError):
+        _empty(old / "media")
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _empty(folder: Path) -> None:
+    """Takes the files out of a folder, some at a time: shutil.rmtree lists all of them first, and there may be a million."""
+    while folder.is_dir():
+        with os.scandir(folder) as entries:
+            names = [e.path for e in islice(entries, 10_000) if not e.is_dir(follow_symlinks=False)]
+        if not names:
+            return
+        for name in names:
+            os.unlink(name)

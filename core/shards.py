@@ -209,16 +209,20 @@ def read_table(folder: Path, table: str, columns: list[str] | None = None) -> pa
     """All shards of one table of a stage's output folder, in shard order. FileNotFoundError says which stage to run."""
     import pyarrow as pa
 
-    paths = sorted((Path(folder) / table).glob("shard-*"))
-    if not paths:
-        raise FileNotFoundError(f"{folder}: no table {table!r} here; build it first (`babelface plan` says what is missing)")
-    tables = [read_shard(path, columns) for path in paths]
-    return pa.concat_tables(tables)
+    return pa.concat_tables([read_shard(path, columns) for path in shard_paths(folder, table)])
 
 
 def read_rows(folder: Path, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of one table as dicts, in shard order."""
-    return read_table(folder, table, columns).to_pylist()
+    """The rows of one table as dicts, in shard order. Large tables of bytes: core/cells.py."""
+    return [row for path in shard_paths(folder, table) for row in read_shard(path, columns).to_pylist()]
+
+
+def shard_paths(folder: Path, table: str) -> list[Path]:
+    """The shards of one table of a stage's output folder, sorted. FileNotFoundError says which stage to run."""
+    paths = sorted((Path(folder) / table).glob("shard-*"))
+    if not paths:
+        raise FileNotFoundError(f"{folder}: no table {table!r} here; build it first (`babelface plan` says what is missing)")
+    return paths
 
 
 def pack(array: np.ndarray) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 
+from core.cells import filled, light_rows
 from core.shards import read_rows
 from core.stage import out_folder
 from core.timing import SAMPLES_PER_FRAME
@@ -17,12 +19,17 @@ def kept_tracks(instance: str) -> set[str]:
 
 
 def clip_sounds(instance: str) -> dict[str, dict[str, Any]]:
-    """clip id -> {clip_id, n_samples, audio} of one corpus and language; audio is FLAC, in step where `inspect` corrected it."""
-    sounds = {r["clip_id"]: r for r in read_rows(out_folder("segment", instance), "clips", ["clip_id", "n_samples", "audio"])}
-    for row in read_rows(out_folder("inspect", instance), "kept", ["clip_id", "n_samples", "audio"]):
-        if row["audio"] is not None:
-            sounds[row["clip_id"]] = row
-    return sounds
+    """`light_sounds` of one corpus and language with the bytes of their sound: for few clips."""
+    return filled(light_sounds(instance))
+
+
+def light_sounds(instance: str, wanted: Container[str] | None = None) -> dict[str, dict[str, Any]]:
+    """clip id -> {clip_id, n_samples, audio} of one corpus and language; audio is a core.cells.Cell of FLAC, in step where
+    `inspect` corrected it. wanted: ids of clips; None is all of them."""
+    names, where = ["clip_id", "n_samples", "audio"], None if wanted is None else ("clip_id", wanted)
+    sounds = {r["clip_id"]: r for r in light_rows(out_folder("segment", instance), "clips", names, where)}
+    return sounds | {r["clip_id"]: r for r in light_rows(out_folder("inspect", instance), "kept", names, where)
+                     if r["audio"] is not None}
 
 
 def in_step(recording: np.ndarray, start_frame: int, n_frames: int, offset_frames: int) -> np.ndarray:

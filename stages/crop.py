@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.cells import filled, light_rows
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params
@@ -30,8 +31,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     fixed = {"views": views, "min_mesh_share": params.track.min_mesh_share, "jpeg_quality": params.crop.jpeg_quality}
     config = fixed | {"media": str(out_folder("download", instance) / "media"), "threads": params.executor.codec_threads}
     sha = {r["recording_id"]: r["sha256"] for r in read_rows(out_folder("download", instance), "recordings", ["recording_id", "sha256"])}
-    kept = kept_tracks(instance)
-    tracks = [r for r in read_rows(out_folder("track", instance), "tracks") if r["track_id"] in kept]
+    tracks = light_rows(out_folder("track", instance), "tracks", where=("track_id", kept_tracks(instance)))
     work = [Work(r["track_id"], digest_of([sha[r["recording_id"]], r]), r, r) for r in tracks]
     return run_stage("crop", instance, work, "stages.crop:Mapper", config=config, tables=("views",), fingerprint=seal("crop", fixed),
                      n_shards=params.shards, executor=params.executor)
@@ -51,6 +51,7 @@ class Mapper:
         from core.views import view_transforms
         from models.experts.finder import s3fd_boxes
 
+        row = filled(row)
         track = load_track(row)
         boxes = {"syncnet": s3fd_boxes(track.boxes, row["finder"])}  # that view's scale is in S3FD's boxes
         if row["mesh_share"] < self._c["min_mesh_share"] and any(t.kind in MESHED for t in self._templates.values()):

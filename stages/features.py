@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from core.cells import filled
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params
 from core.records import carry
 from core.shards import pack, read_rows
-from core.sound import clip_sounds, kept_tracks
+from core.sound import kept_tracks, light_sounds
 from core.stage import out_folder, run_cli, seal
 
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished feature extraction."""
-    sound, kept = clip_sounds(instance), kept_tracks(instance)
+    sound, kept = light_sounds(instance), kept_tracks(instance)
     tracks = read_rows(out_folder("track", instance), "tracks",
                        ["track_id", "clip_id", "corpus", "language", "speaker", "cluster", "n_frames"])
     work = []
@@ -43,7 +44,7 @@ class Mapper:
     def __call__(self, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import audio, media, mfcc
 
-        samples = media.decode_flac(row["audio"])
+        samples = media.decode_flac(filled(row["audio"]))
         made = {"mel": lambda: audio.mel_wav2lip(samples).T, "mfcc_syncnet": lambda: mfcc.mfcc_syncnet(samples),
                 "mfcc_speech2vid": lambda: mfcc.mfcc_htk(samples)}
         arrays = {name: pack(np.ascontiguousarray(make(), np.float32)) if name in self._store else None

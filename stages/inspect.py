@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.cells import filled, light_rows
 from core.digest import digest_file, digest_of
 from core.executor import Work, run_stage
 from core.params import Params
@@ -35,12 +36,12 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     fixed = params.inspect.model_dump() | {"min_mesh_share": params.track.min_mesh_share}
     config = fixed | opened | {"media": str(source / "media"), "threads": params.executor.codec_threads}
     sha = {r["recording_id"]: r["sha256"] for r in read_rows(source, "recordings", ["recording_id", "sha256"])}
-    clips = {r["clip_id"]: r for r in read_rows(out_folder("segment", instance), "clips")}
+    clips = {r["clip_id"]: r for r in light_rows(out_folder("segment", instance), "clips")}
     work = []
-    for clip_id, tracks in grouped(read_rows(out_folder("track", instance), "tracks"), "clip_id"):
+    for clip_id, tracks in grouped(light_rows(out_folder("track", instance), "tracks"), "clip_id"):
         clip = clips[clip_id]
         digest = digest_of([sha[clip["recording_id"]], clip, tracks])  # whose turn it is hangs on all faces of a clip
-        work += [Work(t["track_id"], digest, {"track_id": t["track_id"], "tracks": tracks, "clip": clip}, t) for t in tracks]
+        work += [Work(t["track_id"], digest, {"clip": clip, "tracks": tracks, "track_id": t["track_id"]}, t) for t in tracks]
     return run_stage("inspect", instance, work, "stages.inspect:Mapper", config=config, tables=("inspected", "turns", "kept"),
                      fingerprint=seal("inspect", fixed, weights), n_shards=params.shards, executor=params.executor)
 
@@ -114,7 +115,7 @@ class Mapper:
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         clip_id = payload["clip"]["clip_id"]
         if self._last[0] != clip_id:
-            self._last = (clip_id, self._clip(payload["clip"], payload["tracks"]))
+            self._last = (clip_id, self._clip(filled(payload["clip"]), filled(payload["tracks"])))
         found = self._last[1][payload["track_id"]]
         if isinstance(found, Reject):
             raise found
