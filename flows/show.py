@@ -141,30 +141,37 @@ def results(root: Path = Path(".")) -> None:
 
 
 def main_table(document: dict[str, Any]) -> Any:
-    """A rich table: per language the real video's value of the headline metric, and per system its value and gap with
-    interval."""
-    from report.text import headline_metric, interval, number
+    """A rich table: per language clips and speakers, the real video's value of the headline metric, and per system its value and
+    gap with interval; beside an LSE the mean |offset| in frames and the share of clips within one frame."""
+    from report.text import LSE, beside, headline_metric, interval, number
     from rich.table import Table
 
     name = headline_metric(document)
     metric = next(m for m in document["metrics"] if m["name"] == name)
     cells = {(c["system"], c["language"]): c for c in document["cells"] if c["metric"] == name and c["condition"] == "self"}
     systems = [s["name"] for s in document["systems"] if s["name"] != "real"]
+    every = {(c["system"], c["language"], c["metric"]): c for c in document["cells"] if c["condition"] == "self"}
+    lse = ["|offset|,\nwithin 1"] if name in LSE else []
+
+    def offsets(system: str, tag: str) -> list[str]:
+        return [beside({m: every.get((system, tag, m)) for m in ("abs_offset", "offset_within_one")})] if lse else []
+
     better = "higher" if metric["higher_is_better"] else "lower"
     table = Table(title=f"{metric['label']} ({better} is better) and its gap to real video of the same language",
                   title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("language", "clips", "real", *(x for s in systems for x in (s, "gap"))):
+    for column in ("language", "clips", "speakers", "real", *lse, *(x for s in systems for x in (s, *lse, "gap"))):
         table.add_column(column, justify="left" if column == "language" else "right")
     for language in document["languages"]:
         tag, row = language["tag"], []
-        real, clips = cells.get(("real", tag)), [c["value"]["n_clips"] for (_, t), c in cells.items() if t == tag]
+        real, own = cells.get(("real", tag)), [c["value"] for (_, t), c in cells.items() if t == tag]
         for system in systems:
             cell = cells.get((system, tag))
             gap = cell and cell["gap"]
             row += [number(cell["value"]["mean"], metric["digits"]) if cell else "\u2013",
+                    *offsets(system, tag),
                     f"{number(gap['mean'], metric['digits'], sign=True)} {interval(gap, metric['digits'])}".strip() if gap
                     else "\u2013"]
         planted = f" (twin of {language['twin_of']})" if language["twin_of"] else ""
-        table.add_row(tag + planted, str(max(clips, default=0)),
-                      number(real["value"]["mean"], metric["digits"]) if real else "\u2013", *row)
+        table.add_row(tag + planted, *(str(max((v[k] for v in own), default=0)) for k in ("n_clips", "n_speakers")),
+                      number(real["value"]["mean"], metric["digits"]) if real else "\u2013", *offsets("real", tag), *row)
     return table

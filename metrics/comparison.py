@@ -233,7 +233,7 @@ def _judged(rows: Sequence[Row], margin: float) -> tuple[list[Row], list[str]]:
     """(rows without scores of an expert that cannot judge, the languages of these). Where there are no controls to ask, as in a
     file of scores without real video, the scores stay: nothing says that they are wrong."""
     validity = expert_validity(rows, margin)
-    failed = [tag for tag, v in validity.items() if not v.valid and v.n_clips]
+    failed = [tag for tag, v in validity.items() if v.failed]
     out = [r for r in rows if group_of(r) not in failed]
     return out + drop_unjudged([r for r in rows if group_of(r) in failed], validity), failed
 

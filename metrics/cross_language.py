@@ -16,7 +16,7 @@ import numpy as np
 from metrics.languages import KINDS, nearest
 from metrics.robustness import METRICS, Table, seed_of
 from metrics.stats import MIN_CLUSTERS, TOO_FEW, Estimate, holm
-from metrics.strata import Stratum, jackknife, permuted_slope, resampled_means, slope, stratum
+from metrics.strata import Stratum, jackknife, n_people, permuted_slope, resampled_means, slope, stratum
 
 CONTROLS = ("real", "still")
 MIN_LANGUAGES = 4
@@ -161,7 +161,7 @@ class Cross:
         means = np.array([strata[t].means[0] for t in found])
         out.worst = found[int(means.argmax())]
         out.worst_gap = self.estimate(out.system, out.worst, out.metric)
-        if min(len(s.names) for s in strata.values()) < 2 or sum(len(s.names) for s in strata.values()) < MIN_CLUSTERS:
+        if min(len(s.names) for s in strata.values()) < 2 or n_people(list(strata.values())) < MIN_CLUSTERS:
             out.reasons["worst_share"] = TOO_FEW
             return
         draws = resampled_means([strata[t] for t in found], self._seed(), self.table.resamples)[..., 0]
@@ -263,7 +263,7 @@ class Cross:
     def _ranking(self, metric: str, language: str | None, systems: list[str], strata: list[Stratum]) -> Ranking:
         means = np.stack([s.means for s in strata]).mean(0)
         order = sorted(range(len(systems)), key=lambda k: (means[k], systems[k]))
-        n_speakers = sum(len(s.names) for s in strata)
+        n_speakers = n_people(strata)
         out = Ranking(metric, language, [systems[k] for k in order], [float(means[k]) for k in order], [None] * len(order),
                       [None] * len(order), None, len(strata), int(sum(s.counts.max(1).sum() for s in strata)), n_speakers, None)
         if n_speakers < MIN_CLUSTERS or min(len(s.names) for s in strata) < 2:

@@ -1,8 +1,8 @@
 """Which languages stand apart: planted twins against their models, and unseen languages against seen ones.
 
 Every comparison is a two-sample permutation test that moves whole speakers, two-sided, corrected over its family by Holm's
-method. A language is said to differ only with at least `MIN_CLUSTERS` speakers on both sides; below that there is a reason
-instead of a p.
+method. People who speak on both sides are compared with themselves, or left out of the second. A language is said to differ only
+with at least `MIN_CLUSTERS` speakers on both sides; below that there is a reason instead of a p.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from metrics.robustness import METRICS, Cell, Row, Table, group_of, seed_of
-from metrics.stats import MIN_CLUSTERS, TOO_FEW, cluster_permutation, holm
+from metrics.robustness import METRICS, Cell, Row, Table, group_of, seed_of, speaker_of
+from metrics.stats import MIN_CLUSTERS, TOO_FEW, cluster_permutation, holm, sign_flip_test
 from metrics.validity import real_and_shuffled
 
 # What a wrong language must show in: real video that is out of step, and systems that move the lips wrongly there.
@@ -49,13 +49,32 @@ class Comparison:
 def compare(
     table: Table, one: tuple[np.ndarray, list[str]], two: tuple[np.ndarray, list[str]]
 ) -> tuple[float | None, str | None]:
-    """(p, reason) of a two-sided test that two samples of (values, clusters) have one mean; exactly one of them is None."""
+    """(p, reason) of a two-sided test that two samples of (values, clusters) have one mean; exactly one of them is None.
+
+    Samples that share speakers are not independent. Where those in both are as many as would be left to exchange, each of them is
+    compared with themselves (flipping the signs of the differences of their means); else they count in the first sample only.
+    """
     if len(one[0]) == 0 or len(two[0]) == 0:
         return None, "no_scores"
+    both = set(one[1]) & set(two[1])
+    if both:
+        if len(both) >= min(len(set(one[1])), len(set(two[1]) - both)):
+            apart = [a - b for a, b in zip(*(_means(side, both) for side in (one, two)), strict=True)]
+            if len(both) < MIN_CLUSTERS:
+                return None, TOO_FEW
+            return sign_flip_test(apart, sorted(both), seed_of(table.seed, "flips"), table.resamples), None
+        rest = [i for i, who in enumerate(two[1]) if who not in both]
+        two = two[0][rest], [two[1][i] for i in rest]
     if min(len(set(one[1])), len(set(two[1]))) < MIN_CLUSTERS:
         return None, TOO_FEW
     # One seed for all figures: those with equal numbers of clusters then share the draws, which cost more than the test.
     return cluster_permutation(one[0], one[1], two[0], two[1], seed_of(table.seed, "exchanges")), None
+
+
+def _means(sample: tuple[np.ndarray, list[str]], names: set[str]) -> list[float]:
+    """The mean of each of these clusters, in the order of their names."""
+    clusters = np.array(sample[1])
+    return [float(np.mean(np.sort(sample[0][clusters == name]))) for name in sorted(names)]
 
 
 def real_leads(rows: Sequence[Row]) -> dict[str, tuple[np.ndarray, list[str]]]:
@@ -169,6 +188,7 @@ def lag_curves(table: Table) -> list[dict[str, Any]]:
                 "condition": condition,
                 "language": language,
                 "n_clips": len(curves),
+                "n_speakers": len({speaker_of(r) for r in rows if r.get("mean_dist")}),
                 "lags_frames": list(range(-half, half + 1)),
                 "distance": np.mean(np.array(curves, float), axis=0).tolist(),
             }

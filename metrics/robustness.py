@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from metrics import registry
 from metrics.protocols import LENGTHS_DIFFER, is_padded, lengths_differ
 from metrics.registry import MetricSpec
-from metrics.stats import Estimate, mean_interval
+from metrics.stats import Estimate, by_cluster, mean_interval
 
 Row = dict[str, Any]
 NOT_VALID = "expert_not_valid_here"
@@ -32,6 +33,9 @@ class MixedProtocols(ValueError):
 
 # A signed offset has no better side: its size has.
 METRICS: dict[str, MetricSpec] = {name: m for name, m in registry.METRICS.items() if m.higher_is_better is not None}
+# What is read beside real video: it has no gap, only a level.
+LEVELS: dict[str, MetricSpec] = {name: m for name, m in registry.METRICS.items()
+                                 if m.higher_is_better is None and m.per == "clip"}
 
 
 def metric_label(metric: MetricSpec, pinned: bool) -> str:
@@ -42,7 +46,7 @@ def metric_label(metric: MetricSpec, pinned: bool) -> str:
 def value_of(row: Row, metric: str) -> float | None:
     """The row's value of a metric, or None. `abs_offset` is the size of `offset_frames`, `offset_within_one` whether that is at
     most 1."""
-    value = row.get(METRICS[metric].column)
+    value = row.get(registry.METRICS[metric].column)
     if value is None or not np.isfinite(value):
         return None
     if metric == "offset_within_one":
@@ -94,20 +98,22 @@ def group_of(row: Row, spoken: bool = True) -> str:
 
 
 def speaker_of(row: Row) -> str:
-    """The cluster of a row, unique across corpora and languages."""
-    return f"{row.get('corpus')}|{row.get('language')}|{row.get('cluster')}"
+    """The cluster of a row, unique across corpora. Who speaks two languages is one person in both, not two independent ones."""
+    return f"{row.get('corpus')}|{row.get('cluster')}"
 
 
 def null_reason(row: Row, metric: str) -> str:
     """Why a row has no value of a metric."""
-    column = METRICS[metric].column
+    column = registry.METRICS[metric].column
     found = [n["reason"] for n in row.get("null_reasons") or () if n["metric"] in (column, metric)]
     return found[0] if found else "not_measured"
 
 
 @dataclass(slots=True)
 class Cell:
-    """One system, condition, language and metric: the mean, the gap to real video and the lead over its own shuffled sound."""
+    """One system, condition, language and metric: the mean, the gap to real video and the lead over its own shuffled sound.
+
+    detectable: the smallest true gap that so many speakers would have shown four times in five; None without an interval."""
 
     system: str
     condition: str
@@ -121,6 +127,20 @@ class Cell:
     p_unseen: float | None = None
     p_unseen_holm: float | None = None
     unseen_reason: str | None = None
+    detectable: float | None = None
+
+
+@dataclass(slots=True)
+class Level:
+    """One system's own sound in one language by a metric that has no better side: the mean, and how far it lies from real video
+    of the same clips, with its sign (None for real video itself)."""
+
+    system: str
+    language: str
+    metric: str
+    value: Estimate
+    from_real: Estimate | None
+    nulls: dict[str, int]
 
 
 class Table:
@@ -182,7 +202,7 @@ class Table:
         return self._known[kind, metric]
 
     def _value(self, metric: str) -> np.ndarray:
-        column = METRICS[metric].column
+        column = registry.METRICS[metric].column
         values = np.array([row.get(column) for row in self.rows], np.float64)  # None becomes nan
         values[~np.isfinite(values)] = np.nan
         if metric == "offset_within_one":
@@ -193,6 +213,9 @@ class Table:
         spec, values = METRICS[metric], self._all("value", metric)
         other = np.full(len(values), spec.ideal) if spec.ideal is not None else self._of_others(metric, self._reference)
         return np.where(self._is_real, np.nan, worse_by(spec, values, other))
+
+    def _from_real(self, metric: str) -> np.ndarray:
+        return np.where(self._is_real, np.nan, self._all("value", metric) - self._of_others(metric, self._reference))
 
     def _lead(self, metric: str) -> np.ndarray:
         return worse_by(METRICS[metric], self._of_others(metric, self._below), self._all("value", metric))
@@ -256,11 +279,9 @@ class Table:
         """One figure with all that must stand beside it."""
         index = self._index[system, condition, language]
         apart = metric == "lse_c" and self._mixed
-        missing = index[np.isnan(self._all("value", metric)[index])]
-        codes, counts = np.unique(self._all("reason", metric)[missing].astype(int), return_counts=True)
-        nulls = {self._reason_names[k]: n for k, n in zip(codes.tolist(), counts.tolist(), strict=True)}
-        if apart and len(missing) < len(index):
-            nulls[LENGTHS_DIFFER] = nulls.get(LENGTHS_DIFFER, 0) + len(index) - len(missing)
+        nulls = self._nulls(index, metric)
+        if apart and (known := len(index) - sum(nulls.values())):
+            nulls[LENGTHS_DIFFER] = nulls.get(LENGTHS_DIFFER, 0) + known
         value = self._figure(index[:0] if apart else index, "value", metric)
         gap = self._figure(index, "gap", metric)
         lead = self._figure(index if condition == "self" else index[:0], "lead", metric)
@@ -272,15 +293,36 @@ class Table:
             metric,
             (language in trained) if trained else None,
             self.estimate(*value),
-            self.estimate(*gap) if len(gap[0]) else None,
+            estimate := self.estimate(*gap) if len(gap[0]) else None,
             self.estimate(*lead) if len(lead[0]) else None,
             dict(sorted(nulls.items())),
+            detectable=_detectable(estimate, *gap) if estimate is not None else None,
         )
+
+    def _nulls(self, index: np.ndarray, metric: str) -> dict[str, int]:
+        """Why the rows at `index` that have no value have none, and how many."""
+        missing = index[np.isnan(self._all("value", metric)[index])]
+        codes, counts = np.unique(self._all("reason", metric)[missing].astype(int), return_counts=True)
+        return {self._reason_names[k]: n for k, n in zip(codes.tolist(), counts.tolist(), strict=True)}
+
+    def levels(self) -> list[Level]:
+        """Own sound by the metrics that have no better side, sorted by system, language, metric; those no row ever has are left
+        out."""
+        names = [m for m in LEVELS if not np.isnan(self._all("value", m)).all()]
+        out = []
+        for key in sorted(k for k in self.groups if k[1] == "self"):
+            for metric in names:
+                index = self._index[key]
+                apart = self._figure(index, "from_real", metric)
+                out.append(Level(key[0], key[2], metric, self.estimate(*self._figure(index, "value", metric)),
+                                 self.estimate(*apart) if len(apart[0]) else None,
+                                 dict(sorted(self._nulls(index, metric).items()))))
+        return out
 
     def _reason(self, metric: str) -> np.ndarray:
         """float64 (rows,): the number in `_reason_names` of why each row has no value, as `null_reason` says."""
         out = np.zeros(len(self.rows))
-        for name in dict.fromkeys((metric, METRICS[metric].column)):
+        for name in dict.fromkeys((metric, registry.METRICS[metric].column)):
             places, reasons = self._why.get(name, ([], []))
             out[places[::-1]] = reasons[::-1]  # of several the first counts
         return out
@@ -298,6 +340,25 @@ class Table:
             return METRICS[metric].judged and NOT_VALID in {self._reason_names[k] for k in reasons}
 
         return [m for m in METRICS if not np.isnan(self._all("value", m)).all() or unjudged(m)]
+
+
+def _detectable(estimate: Estimate, values: np.ndarray, clusters: list[str]) -> float | None:
+    """metrics.stats.detectable from the interval at hand: flipping again for thousands of figures would take as long again."""
+    if estimate.low is None:
+        return None
+    c = by_cluster(values, clusters)
+    total = c.counts.sum()
+    residuals = c.sums - estimate.mean * c.counts
+    se = float(np.sqrt((residuals**2 / (1 - c.counts / total)).sum())) / total
+    return (estimate.high - estimate.low) / 2 + _power(len(c.counts) - 1) * se
+
+
+@lru_cache(maxsize=256)
+def _power(freedom: int) -> float:
+    """Student's t below which 80 % of it lie."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.8, freedom))
 
 
 def _codes(keys: Iterable[Any]) -> tuple[np.ndarray, list[Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from metrics.planted import found, lag_curves, languages_of, real_leads, test_unseen, twin_comparisons
 from metrics.registry import MetricSpec
 from metrics.robustness import (
+    LEVELS,
     METRICS,
     Row,
     Table,
@@ -61,7 +62,7 @@ def scores_document(
     rows, twins = label_corpora(rows, twins)
     validity = expert_validity(rows, margin)
     table = Table(drop_unjudged(rows, validity), seed=seed, resamples=resamples, alpha=alpha)
-    cells = table.cells()
+    cells, levels, asked = table.cells(), table.levels(), _asked(rows)
     test_unseen(table, cells)
     twin = twin_comparisons(table, twins, real_leads(rows))
     bias = expert_bias(rows, bias_rows, experts or {}, name=expert, pinned=pinned, margin=margin, seed=seed, resamples=resamples,
@@ -73,16 +74,21 @@ def scores_document(
             "resamples": resamples,
             "margin": margin,
             "metrics": [metric_facts(m, pinned) for m in METRICS.values() if any(c.metric == m.name for c in cells)],
+            "levels": {"metrics": [metric_facts(m, pinned) for m in LEVELS.values() if any(c.metric == m.name for c in levels)],
+                       "cells": levels},
+            "n_speakers": len({speaker_of(r) for (s, c, _), own in table.groups.items() if (s, c) == ("real", "self")
+                               for r in own}),
             "languages": [{"tag": tag, "twin_of": twins.get(tag), **_real_clips(table, tag)} for tag in languages_of(table)],
             "systems": systems_of(table),
-            "validity": [validity[tag] for tag in sorted(validity)],
+            "validity": [plain(validity[tag]) | {"lags_n_speakers": len(asked.get(tag, ()))} for tag in sorted(validity)],
             "cells": cells,
             "robustness": robustness(table, sorted(twins), sounds or {}),
             "visemes": viseme_cells(table, sorted(twins)),
             "bias": bias,
             "twins": {"languages": sorted(twins), "comparisons": twin, "found": found(twin, alpha)},
             "lag": lag_curves(table),
-            "sets": set_figures(sets, validity, several_corpora=several_corpora),
+            "sets": set_figures(sets, validity, several_corpora=several_corpora,
+                                n_speakers={key: len({speaker_of(r) for r in own}) for key, own in table.groups.items()}),
             "gallery": gallery(table, gallery_per_language, seed),
         }
     )
@@ -130,6 +136,15 @@ def label_corpora(
 def _real_clips(table: Table, language: str) -> dict[str, int]:
     rows = table.groups.get(("real", "self", language), [])
     return {"n_clips": len(rows), "n_speakers": len({speaker_of(r) for r in rows})}
+
+
+def _asked(rows: Sequence[Row]) -> dict[str, set[str]]:
+    """language -> the speakers of its real clips into which lags were put."""
+    out: dict[str, set[str]] = {}
+    for row in rows:
+        if (row["system"], row["condition"]) == ("real", "self") and row.get("lag_offsets"):
+            out.setdefault(group_of(row), set()).add(speaker_of(row))
+    return out
 
 
 def systems_of(table: Table) -> list[dict[str, Any]]:
@@ -191,7 +206,7 @@ def _gallery_order(row: Row) -> tuple[int, str]:
 
 
 def _video(row: Row) -> dict[str, Any]:
-    values = {m: value_of(row, m) for m in METRICS}
+    values = {m: value_of(row, m) for m in (*METRICS, *LEVELS)}
     return {
         "system": row["system"],
         "condition": row["condition"],
@@ -206,13 +221,14 @@ def _video(row: Row) -> dict[str, Any]:
 
 
 def summary(document: dict[str, Any]) -> dict[str, Any]:
-    """What `dvc metrics` shows: system -> language -> metric -> {mean, gap, n} of the own sound, and the planted check."""
+    """What `dvc metrics` shows: system -> language -> metric -> {mean, gap, n (clips), n_speakers} of the own sound, and the
+    planted check."""
     out: dict[str, Any] = {}
     for cell in document["cells"]:
         name = {"self": cell["system"], "shuffled": f"{cell['system']}-shuffled"}.get(cell["condition"])
         if name is None or (cell["condition"] == "shuffled" and cell["system"] != "real"):
             continue
-        leaf = {"mean": cell["value"]["mean"], "n": cell["value"]["n_clips"]}
+        leaf = {"mean": cell["value"]["mean"], "n": cell["value"]["n_clips"], "n_speakers": cell["value"]["n_speakers"]}
         if cell["gap"] is not None:
             leaf["gap"] = cell["gap"]["mean"]
         out.setdefault(name, {}).setdefault(cell["language"], {})[cell["metric"]] = leaf

@@ -8,7 +8,7 @@ from typing import Any
 from report.findings import findings
 from report.funnel import by_language
 from report.sets import set_table
-from report.text import counted, headline_metric, interval, number, p_text, percent, reason_text
+from report.text import LSE, beside, counted, headline_metric, interval, number, p_text, percent, reason_text
 
 LEVELS = {"claim": "shown", "fact": "fact", "warning": "attention"}
 
@@ -19,9 +19,9 @@ def markdown(document: dict[str, Any]) -> str:
     rows = by_language(document["funnel"])
     parts = ["# Talking faces across languages\n",
              f"Protocol {protocol['protocol'] or 'none'}, expert {protocol['expert'] or 'none'}, "
-             f"face finder {protocol['finder'] or 'none'}. Every figure of this page, with its interval, is in `tables/`; a gap "
-             f"is how much worse "
-             "than real video of the same language something is, and larger is worse. Intervals are over speakers.\n",
+             f"face finder {protocol['finder'] or 'none'}. Every figure of this page, with its interval and what it was computed "
+             "from, is in `tables/`; a gap is how much worse than real video of the same language something is, and larger is "
+             "worse. Intervals are over speakers; behind a figure stand its clips / speakers.\n",
              "## Findings\n"]
     found = findings(document, rows)
     parts.append("\n".join(f"- **{LEVELS[f['level']]}**: {f['text']}" for f in found if f["level"] != "no-claim") + "\n")
@@ -31,6 +31,7 @@ def markdown(document: dict[str, Any]) -> str:
     first = headline_metric(document)
     for metric in sorted(document["metrics"], key=lambda m: m["name"] != first):
         parts += _metric(document, metric)
+    parts += _levels(document)
     parts += _sets(document)
     parts += _expert(document)
     parts += _provenance(document)
@@ -47,7 +48,51 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
     if estimate is None or estimate["mean"] is None:
         return "\u2013"
-    return f"{number(estimate['mean'], digits)} {interval(estimate, digits) or '(' + (estimate['reason'] or '') + ')'}"
+    return (f"{number(estimate['mean'], digits)} {interval(estimate, digits) or '(' + (estimate['reason'] or '') + ')'} "
+            f"{estimate['n_clips']} / {estimate['n_speakers']}")
+
+
+def _values(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
+    """What everything scores by itself, and beside an LSE the size of the offset and the share of clips within one frame."""
+    tags, d = [lang["tag"] for lang in document["languages"]], metric["digits"]
+    at = {(c["system"], c["condition"], c["language"], c["metric"]): c for c in document["cells"]}
+    kinds = [("real", "self", "real video"), *((s["name"], "self", s["name"]) for s in document["systems"] if not s["control"]),
+             ("still", "self", "still face"), ("real", "shuffled", "real video, shuffled sound")]
+    lse = metric["name"] in LSE
+
+    def line(system: str, condition: str, tag: str) -> str:
+        cell = at.get((system, condition, tag, metric["name"]))
+        if cell is None or cell["value"]["mean"] is None:
+            return "\u2013"
+        value = cell["value"]
+        more = beside({m: at.get((system, condition, tag, m)) for m in ("abs_offset", "offset_within_one")}) if lse else ""
+        return f"{number(value['mean'], d)} {value['n_clips']} / {value['n_speakers']}" + (f"; {more}" if lse else "")
+
+    rows = [[title, *(line(system, condition, tag) for tag in tags)] for system, condition, title in kinds
+            if any((system, condition, tag, metric["name"]) in at for tag in tags)]
+    note = "; then mean |offset| in frames, and the share of clips within 1 frame" if lse else ""
+    return [f"Values{note}:\n", table(["", *tags], rows)]
+
+
+def _levels(document: dict[str, Any]) -> list[str]:
+    found, tags = document["levels"], [lang["tag"] for lang in document["languages"]]
+    at = {(c["system"], c["language"], c["metric"]): c for c in found["cells"]}
+    out = ["## Beside real video\n", "Neither more nor less of these is better: right is what real video of the same clips does. "
+           "In brackets: how far from it.\n"] if found["metrics"] else []
+    for metric in found["metrics"]:
+        def line(name: str, tag: str, metric: dict[str, Any] = metric) -> str:
+            cell, d = at.get((name, tag, metric["name"])), metric["digits"]
+            if cell is None or cell["value"]["mean"] is None:
+                return "\u2013"
+            value, apart = cell["value"], cell["from_real"]
+            more = f" ({number(apart['mean'], d, sign=True)} {interval(apart, d)}".rstrip() + ")" if apart else ""
+            return f"{number(value['mean'], d)} {value['n_clips']} / {value['n_speakers']}{more}"
+
+        unit = f", {metric['unit']}" if metric["unit"] else ""
+        names = ["real", *(s["name"] for s in document["systems"] if s["name"] != "real")]
+        out += [f"{metric['label']}{unit}: {metric['about']}\n",
+                table(["system", *tags], [[name, *(line(name, tag) for tag in tags)] for name in names])]
+    return out
 
 
 def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
@@ -62,7 +107,7 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
         return []
     better = "higher" if metric["higher_is_better"] else "lower"
     out = [f"## {metric['label']}\n", f"{metric['about'].capitalize()}; {better} is better.\n", "Gap to real video:\n",
-           table(["system", *tags], gaps)]
+           table(["system", *tags], gaps), *_detectable(document, metric), *_values(document, metric)]
     found = document.get("robustness") or {"spreads": [], "slopes": [], "rankings": []}
     spreads = [s for s in found["spreads"] if s["metric"] == metric["name"]]
     if spreads:
@@ -90,6 +135,17 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
     return out
 
 
+def _detectable(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
+    tags, d = [lang["tag"] for lang in document["languages"]], metric["digits"]
+    at = {(c["system"], c["language"]): c["detectable"] for c in document["cells"]
+          if c["metric"] == metric["name"] and c["condition"] == "self" and c["detectable"] is not None}
+    names = [s["name"] for s in document["systems"] if not s["control"] and any((s["name"], tag) in at for tag in tags)]
+    if not names:
+        return []
+    return ["The smallest true gap that so many speakers would have shown four times in five:\n",
+            table(["system", *tags], [[name, *(number(at.get((name, tag)), d) for tag in tags)] for name in names])]
+
+
 def _sets(document: dict[str, Any]) -> list[str]:
     if not document.get("sets"):
         return []
@@ -104,8 +160,9 @@ def _sets(document: dict[str, Any]) -> list[str]:
     out = ["## Figures of sets\n", "One figure for all clips of a row; in brackets what it was computed from. FID and FVD are "
            "too large where that is little: compare only equal numbers.\n"]
     if found["rows"]:
-        out.append(table(["system", "sound", "language", *(name for name, _, _ in found["columns"])],
+        out.append(table(["system", "sound", "language", "clips / speakers", *(name for name, _, _ in found["columns"])],
                          [[r["system"], r["condition"], r["language"],
+                           f"{r['n_clips']} / {number(r['n_speakers'], 0)}",
                            *(cell(c, d) for c, (_, d, _) in zip(r["cells"], found["columns"], strict=True))]
                           for r in found["rows"]]))
     if found["absent"]:
@@ -127,9 +184,9 @@ def _expert(document: dict[str, Any]) -> list[str]:
     asked = [v for v in document["validity"] if v["lags"]["n_clips"]]
     if asked:
         out += ["Lags put into real video and found within one frame; a tenth is guessing:\n", table(
-            ["language", "found", "found beside shuffled sound", "clips with most found", "p", "has a say"],
+            ["language", "found", "found beside shuffled sound", "clips with most found", "speakers", "p", "has a say"],
             [[v["language"], percent(v["lags"]["share"]), percent(v["lags_shuffled"]["share"]),
-              f"{v['lags']['n_found']} of {v['lags']['n_clips']}", p_text(v["lags"]["chance"]),
+              f"{v['lags']['n_found']} of {v['lags']['n_clips']}", v["lags_n_speakers"], p_text(v["lags"]["chance"]),
               reason_text(v["no_lags"]) if v["no_lags"] else "yes"] for v in asked])]  # fmt: skip
     visemes = [c for c in document.get("visemes", []) if c["p_holm"] is not None and c["p_holm"] <= document["alpha"]
                and c["gain"]["mean"] < 0]

@@ -89,6 +89,8 @@ def context(document: dict[str, Any]) -> dict[str, Any]:
         "languages": languages,
         "metrics": {m["name"]: m for m in document["metrics"]},
         "cells": cells,
+        "lse": text.LSE,
+        "levels": {(c["system"], c["language"], c["metric"]): c for c in document["levels"]["cells"]},
         "findings": findings.findings(document, rows),
         "matrices": {m["name"]: matrix(document, systems, cells, m["name"]) for m in document["metrics"]},
         "forests": {m["name"]: forest(document, systems, series, cells, m) for m in document["metrics"]},
@@ -209,7 +211,8 @@ def lag_charts(document: dict[str, Any], series: dict[str, int]) -> list[dict[st
         chart = charts.line_chart(
             lines, title=f"Distance between sound and mouth against lag, {language}", x_title="lag (frames)", span=span, zero=True
         )
-        out.append({"language": language, "chart": chart, "n": max(c["n_clips"] for c in own)})
+        out.append({"language": language, "chart": chart, **{k: max(c[f"n_{name}"] for c in own)
+                                                               for k, name in (("n", "clips"), ("n_speakers", "speakers"))}})
     return out
 
 

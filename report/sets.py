@@ -13,14 +13,16 @@ NAMES = {"fid": "FID", "fvd": "FVD", "retrieval_recall": "R@", "lip_diversity": 
 WAYS = {"audio_to_video": "sound to picture", "video_to_audio": "picture to sound"}
 
 
-def set_figures(rows: Sequence[Row], validity: Mapping[str, Validity], *, several_corpora: bool) -> list[dict[str, Any]]:
+def set_figures(rows: Sequence[Row], validity: Mapping[str, Validity], *, several_corpora: bool,
+                n_speakers: Mapping[tuple[str, str, str], int] | None = None) -> list[dict[str, Any]]:
     """The rows of the `sets` tables as the report has them, sorted: languages called as everywhere in it, and figures of the sync
-    expert null where it may not judge. Raises MixedProtocols for figures of one metric by two networks."""
+    expert null where it may not judge. n_speakers: of (system, condition, language), where it is known. Raises MixedProtocols for
+    figures of one metric by two networks."""
     by_metric: dict[str, dict[str, str]] = {}
     out = []
     for row in rows:
         language = f"{row['corpus']}/{row['language']}" if several_corpora else row["language"]
-        row = {**row, "language": language}
+        row = {**row, "language": language, "n_speakers": (n_speakers or {}).get((row["system"], row["condition"], language))}
         if row["value"] is not None and row["network"] is not None:
             others = by_metric.setdefault(row["metric"], {row["network"]: row["set_id"]})
             if row["network"] not in others:
@@ -30,7 +32,7 @@ def set_figures(rows: Sequence[Row], validity: Mapping[str, Validity], *, severa
                     f"{row['set_id']}. Run the sets stages of all systems again with the same weights."
                 )
         verdict = validity.get(language)
-        if METRICS[row["metric"]].judged and row["value"] is not None and (verdict is None or not verdict.valid):
+        if METRICS[row["metric"]].judged and row["value"] is not None and (verdict is None or verdict.failed):
             row |= {"value": None, "reason": NOT_VALID}
         out.append(row)
     order = {name: k for k, name in enumerate(NAMES)}
@@ -53,21 +55,23 @@ def heading(row: Mapping[str, Any]) -> str:
 
 def set_table(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{columns, rows, absent}: columns: (heading, digits, metric) of figures that some set has. rows: {system, condition,
-    language, source, cells: one per column, or None} of sets that have one. absent: {name, reason, needed, n sets} of all that is
-    null."""
+    language, source, n_clips, n_speakers, cells: one per column, or None} of sets that have one. absent: {name, reason, needed,
+    n sets} of all that is null."""
     columns = list(dict.fromkeys((heading(r), METRICS[r["metric"]].digits, r["metric"]) for r in
                                  sorted(sets, key=lambda r: (list(NAMES).index(r["metric"]), r["k"] or 0, r["direction"] or ""))
                                  if r["value"] is not None))
     of: dict[tuple[str, str, str], dict[str, Any]] = {}
     why: dict[tuple[str, str, int | None], int] = {}
     for r in sets:
-        of.setdefault((r["system"], r["condition"], r["language"]), {"source": r.get("source")})[heading(r)] = r
+        one = of.setdefault((r["system"], r["condition"], r["language"]), {k: r.get(k) for k in ("source", "n_speakers")})
+        one[heading(r)], one["n_clips"] = r, max(one.get("n_clips", 0), r["n_clips"])
         if r["value"] is None:
             name = NAMES[r["metric"]] + ("K" if r["metric"] == "retrieval_recall" else "")
             key = (name, r["reason"], r["n_needed"] if r["reason"] == "too_few" else None)
             why[key] = why.get(key, 0) + (r["direction"] != "video_to_audio")  # both ways fail together
     rows = [
-        {"system": s, "condition": c, "language": tag, "source": found["source"], "cells": [found.get(n) for n, _, _ in columns]}
+        {"system": s, "condition": c, "language": tag, "source": found["source"], "n_clips": found["n_clips"],
+         "n_speakers": found["n_speakers"], "cells": [found.get(n) for n, _, _ in columns]}
         for (s, c, tag), found in of.items()
         if any((found.get(n) or {}).get("value") is not None for n, _, _ in columns)
     ]
@@ -84,5 +88,5 @@ def set_table(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def csv_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of sets.csv: every figure of a set, with its reason where there is none."""
     names = ("system", "condition", "language", "metric", "k", "direction", "value", "chance", "n", "unit", "n_needed", "n_clips",
-             "n_frames", "region", "network", "reason")
-    return [{name: row[name] for name in names} for row in document.get("sets", [])]
+             "n_speakers", "n_frames", "region", "network", "reason")
+    return [{name: row.get(name) for name in names} for row in document.get("sets", [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from report.funnel import by_language
 from report.plain import csv_text
 from report.sets import csv_rows as set_rows
 
@@ -18,10 +19,54 @@ def gap_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
             "metric": c["metric"],
             "gap": c["gap"]["mean"],
             **{k: c["gap"][k] for k in ("low", "high", "n_clips", "n_speakers", "reason")},
+            "detectable": c["detectable"],
         }
         for c in document["cells"]
         if c["gap"] is not None
     ]
+
+
+def number_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of numbers.csv: every figure of every clip metric, with its gap to real video, its lead over shuffled sound, and what
+    stands beside them; `nulls` counts the clips without a value by reason."""
+    out = []
+    for c in document["cells"]:
+        gap, lead = c["gap"] or {}, c["over_shuffled"] or {}
+        out.append({"system": c["system"], "condition": c["condition"], "language": c["language"], "metric": c["metric"],
+                    "seen": None if c["seen"] is None else int(c["seen"]), **_counted(c["value"], "value"),
+                    **_counted(gap, "gap"), "detectable_gap": c["detectable"], **_counted(lead, "lead"),
+                    "p_unseen": c["p_unseen"], "p_unseen_holm": c["p_unseen_holm"], "unseen_reason": c["unseen_reason"],
+                    "nulls": _nulls(c["nulls"])})
+    return out
+
+
+def level_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of levels.csv: figures that have no better side, and how far they lie from real video's of the same clips."""
+    return [{"system": c["system"], "language": c["language"], "metric": c["metric"], **_counted(c["value"], "value"),
+             **_counted(c["from_real"] or {}, "from_real"), "nulls": _nulls(c["nulls"])} for c in document["levels"]["cells"]]
+
+
+def planted_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of planted.csv: every comparison of a planted language with the one it is a twin of."""
+    found = document["twins"]["found"]
+    return [{**c, "language_found": int(c["language"] in found)} for c in document["twins"]["comparisons"]]
+
+
+def validity_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of validity.csv: whether the expert may judge a language, and the evidence."""
+    out = []
+    for v in document["validity"]:
+        row = {k: int(x) if isinstance(x, bool) else x for k, x in v.items() if not isinstance(x, dict)}
+        for name in ("lags", "lags_shuffled"):
+            row |= {f"{name}_{k}": int(x) if isinstance(x, bool) else x for k, x in v[name].items()}
+        out.append(row)
+    return out
+
+
+def funnel_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of funnel.csv: what went into each stage and what was kept, with the reasons for the rest."""
+    return [{"language": r["language"], "stage": r["stage"], "in": r["in"], "kept": r["kept"], "unaccounted": r["unaccounted"],
+             "rejected": _nulls(r["rejected"])} for r in by_language(document["funnel"])]
 
 
 def matrix_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,7 +90,8 @@ def matrix_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
 def lag_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of lag.csv: mean distance between sound and mouth at every lag."""
     return [
-        {"system": c["system"], "condition": c["condition"], "language": c["language"], "lag_frames": lag, "distance": d}
+        {"system": c["system"], "condition": c["condition"], "language": c["language"], "lag_frames": lag, "distance": d,
+         "n_clips": c["n_clips"], "n_speakers": c["n_speakers"]}
         for c in document["lag"]
         for lag, d in zip(c["lags_frames"], c["distance"], strict=True)
     ]
@@ -58,7 +104,7 @@ def spread_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
         row = {"system": s["system"], "metric": s["metric"], "seen_languages": " ".join(s["seen_languages"]),
                "unseen_languages": " ".join(s["unseen_languages"]), "worst": s["worst"], "worst_share": s["worst_share"]}
         for name in ("seen", "unseen", "difference", "skill_seen", "skill_unseen", "retention"):
-            row |= _estimate(s[name], name)
+            row |= _counted(s[name] or {}, name)
         out.append(row | {"reasons": "; ".join(f"{k}: {v}" for k, v in sorted(s["reasons"].items()))})
     return out
 
@@ -111,7 +157,9 @@ def bias_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
              "n_speakers": r["real"]["n_speakers"]} for e in document["bias"] for r in e["rows"]]
 
 
-TABLES = {"gap": gap_rows, "matrix": matrix_rows, "robustness": spread_rows, "distance": distance_rows, "slopes": slope_rows,
+TABLES = {"numbers": number_rows, "levels": level_rows, "gap": gap_rows, "matrix": matrix_rows, "lag": lag_rows,
+          "planted": planted_rows, "validity": validity_rows, "funnel": funnel_rows,
+          "robustness": spread_rows, "distance": distance_rows, "slopes": slope_rows,
           "ranking": ranking_rows, "visemes": viseme_rows, "expert": bias_rows, "sets": set_rows}
 
 
@@ -125,6 +173,16 @@ def files(document: dict[str, Any]) -> dict[str, str]:
 def file_names(document: dict[str, Any]) -> list[str]:
     """The names of `files`."""
     return sorted(f"{name}.csv" for name, rows_of in TABLES.items() if rows_of(document))
+
+
+def _counted(estimate: dict[str, Any], name: str) -> dict[str, Any]:
+    """The figure with its interval, what it was computed from, and why it has no interval."""
+    return {name: estimate.get("mean"), f"{name}_low": estimate.get("low"), f"{name}_high": estimate.get("high"),
+            **{f"{name}_{k}": estimate.get(k) for k in ("n_clips", "n_speakers", "reason")}}
+
+
+def _nulls(counts: dict[str, int]) -> str | None:
+    return "; ".join(f"{reason}: {n}" for reason, n in sorted(counts.items())) or None
 
 
 def _estimate(estimate: dict[str, Any] | None, name: str) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 MINUS = "\u2212"
+LSE = ("lse_c", "lse_d")  # beside these stand the size of the offset and the share of clips within one frame
 REASON_WORDS = {
     "too_few_speakers": "fewer than six speakers, so no interval",
-    "expert_not_valid_here": "the sync expert does not tell real from shuffled sound here, or misses lags put in",
+    "expert_not_valid_here": "the sync expert is not shown to tell real from shuffled sound here, or misses lags put in",
     "is_the_reference": "this is the real video itself",
     "other_words": "the real lips say something else",
     "no_mesh": "no face mesh was found",
@@ -28,7 +30,7 @@ REASON_WORDS = {
     "too_few": "too few samples",
     "one_sample": "one sample of every input",
     "same_picture": "the pictures are those of its own sound",
-    "too_few_clips": "fewer than six clips, so lags have no say",
+    "too_few_clips": "too few clips to tell hearing from guessing",
     "no_lags": "no lags were put in",
     "not_measured": "not measured here",
     "too_few_languages": "fewer than four languages have a gap and a distance",
@@ -43,7 +45,8 @@ REASON_WORDS = {
     "trained_on_the_model": "the system trained on the language that this one is a twin of, but never on a twin",
     "not_defined": "not defined for these figures",
     "one_language": "only one language was tested",
-    "no_real_and_shuffled_pairs": "no clip has both a real and a shuffled score",
+    "no_pairs": "no clip has a value on both sides",
+    "no_real_and_shuffled_pairs": "not checked: no real clip with shuffled sound",
 }
 
 
@@ -95,6 +98,14 @@ def sets_reason(row: dict[str, Any]) -> str:
 def listed(names: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def beside(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands beside an LSE, `0.84, 92 %`; a dash where neither is known. cells: metric -> its cell."""
+    offset, near = (cells.get(name) for name in ("abs_offset", "offset_within_one"))
+    if offset is None or near is None or offset["value"]["mean"] is None:
+        return "\u2013"
+    return f"{number(offset['value']['mean'], 2)}, {percent(near['value']['mean'])}"
 
 
 def measure_text(name: str) -> str:

@@ -41,6 +41,48 @@ for (const table of all("table.sortable")) {
   });
 }
 
+// Cells that have more to say: one stop of the Tab key per table or list, arrow keys from there; the note stays on the screen.
+const LINE = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const place = (cell) => {
+  const row = cell.closest("tr");
+  return row ? [row.rowIndex, cell.closest("td, th").cellIndex] : [[...cell.closest("dl").children].indexOf(cell.parentElement), 0];
+};
+const put = (cell, note) => {
+  const [box, own] = [cell.getBoundingClientRect(), note.getBoundingClientRect()];
+  const below = box.bottom + 4 + own.height <= innerHeight;
+  note.style.setProperty("--x", `${Math.max(8, Math.min(box.left, innerWidth - own.width - 8))}px`);
+  note.style.setProperty("--y", `${below ? box.bottom + 4 : Math.max(4, box.top - own.height - 4)}px`);
+};
+addEventListener("scroll", () => {
+  const cell = document.activeElement.closest("[data-tip]");
+  if (cell) put(cell, cell.querySelector(".aside"));
+}, { capture: true, passive: true });
+for (const holder of all("table, dl")) {
+  const cells = all("[data-tip]", holder).filter((cell) => cell.closest("table, dl") === holder);
+  for (const cell of cells.slice(1)) cell.tabIndex = -1;
+  const show = (event) => {
+    const cell = event.target.closest("[data-tip]");
+    const note = cell && cell.querySelector(".aside");
+    if (!note) return;
+    requestAnimationFrame(() => put(cell, note));
+  };
+  holder.addEventListener("focusin", show);
+  holder.addEventListener("mouseover", show);
+  holder.addEventListener("keydown", (event) => {
+    const step = LINE[event.key];
+    if (!step || !event.target.matches("[data-tip]")) return;
+    const [row, column] = place(event.target);
+    const ahead = cells.map((cell) => [cell, place(cell)]).filter(([, [r, c]]) =>
+      (step[0] ? c === column && (r - row) * step[0] > 0 : r === row && (c - column) * step[1] > 0));
+    if (!ahead.length) return;
+    event.preventDefault();
+    const next = ahead.reduce((a, b) => (Math.abs(a[1][0] - row) + Math.abs(a[1][1] - column) <= Math.abs(b[1][0] - row) + Math.abs(b[1][1] - column) ? a : b))[0];
+    event.target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
+}
+
 // Gallery: one player per row. The video whose sound is heard leads; the others follow it by a touch of speed, or a jump when far off.
 const JUMP_S = 0.12;
 const HOLD_S = 0.012;
@@ -144,8 +186,16 @@ const bar = { language: "gallery-language", metric: "gallery-metric", system: "g
 for (const name of Object.keys(bar)) bar[name] = document.getElementById(bar[name]);
 if (bar.metric) {
   const score = (clip) => {
-    const figure = all("figure", clip).find((f) => f.dataset.system === bar.system.value && f.dataset.condition === "self");
-    const value = figure && JSON.parse(figure.dataset.scores)[bar.metric.value];
+    const of = (system) => {
+      const figure = all("figure", clip).find((f) => f.dataset.system === system && f.dataset.condition === "self");
+      return figure && JSON.parse(figure.dataset.scores)[bar.metric.value];
+    };
+    let value = of(bar.system.value);
+    // Where neither side is better, what is far from the real video comes first.
+    if (value !== undefined && bar.metric.selectedOptions[0].dataset.higher === "") {
+      const real = of("real");
+      value = real === undefined ? undefined : Math.abs(value - real);
+    }
     return value === undefined ? null : value;
   };
   const arrange = () => {

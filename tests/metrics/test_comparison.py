@@ -190,3 +190,15 @@ def test_rows_of_a_file_are_completed():
         completed({"lse_d": 1.0})
     with pytest.raises(KeyError, match="no metric is called 'ssmi'"):
         compare(run(), run(), metrics=["ssmi"])
+
+
+def test_who_speaks_two_languages_counts_once_in_all_of_them_together():
+    def bilingual(rows):
+        return [r | {"cluster": r["cluster"].replace("en", "").replace("tr", "")} for r in rows]
+
+    languages = ("en", "tr")
+    apart = of(compare(run(seed=1, languages=languages), run({"tr": 0.05}, seed=2, languages=languages)))["*"]
+    both = (bilingual(run(gaps, seed=seed, languages=languages)) for gaps, seed in ((None, 1), ({"tr": 0.05}, 2)))
+    once = of(compare(*both))["*"]
+    assert (apart.change.n_speakers, once.change.n_speakers) == (20, 10) and apart.change.n_clips == once.change.n_clips == 40
+    assert apart.change.mean == pytest.approx(once.change.mean)

@@ -22,7 +22,7 @@ def rows(n_speakers=8, noise=0.02, seed=1, systems=TRAINED, languages=("de", "en
     for tag in (*languages, *more):
         for s in range(n_speakers):
             voice = noise * rng.standard_normal()
-            base = {"track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c", "language": tag, "cluster": f"speaker:{s}",
+            base = {"track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c", "language": tag, "cluster": f"speaker:{tag}{s}",
                     "audio_language": tag,
                     "audio_clip_id": f"{tag}{s}", "null_reasons": [], "training_languages": []}
             made = [("real", "self", {"lse_c": 3.0}), ("real", "shuffled", {"lse_c": 1.0}),

@@ -60,6 +60,9 @@ def test_whatever_must_match_is_in_the_string():
                {"finder": "yunet:9123456789abcdef"}, {"box_scale": 1.0}, {"box_shift": 0.0}, {"sound": "file"}]
     assert len({said("syncnet-v2-direct"), *(said("syncnet-v2-direct", **c) for c in changes)}) == len(changes) + 1
     assert len({said(name) for name in PROTOCOLS}) == 4 and {name_in(said(name)) for name in PROTOCOLS} == set(PROTOCOLS)
+    plain, tracked = said("syncnet-v2-direct"), said("syncnet-v2-tracked")
+    assert said("syncnet-v2-direct", precision="bfloat16", reader="me:12") == plain[:-1] + ", precision=bfloat16, reader=me:12)"
+    assert "cuts=shots" in tracked and "cuts" not in plain and [p.cuts for p in PROTOCOLS.values()] == [False, True, False, False]
     assert said("syncnet-v2-whole-frame", finder=None) == said("syncnet-v2-whole-frame"), "whole frames need no finder"
     assert [is_padded(said(name)) for name in PROTOCOLS] == [True, True, True, False] and not is_padded(None)
 

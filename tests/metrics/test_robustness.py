@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.planted import found, lag_curves, real_leads, test_unseen, twin_comparisons
+from metrics.planted import compare, found, lag_curves, real_leads, test_unseen, twin_comparisons
 from metrics.robustness import (
+    LEVELS,
     METRICS,
     MixedProtocols,
     Table,
     metric_label,
     one_protocol,
+    seed_of,
     value_of,
     worse_by,
 )
+from metrics.stats import cluster_permutation, detectable, sign_flip_test
 
 unseen_test = test_unseen
 del test_unseen  # a function of the project, not a test of pytest's
@@ -111,7 +114,7 @@ def test_values_and_directions():
 
 def speakers(language, values, system="real", metric="lse_c", **more):
     return [
-        row(system, language=language, track=f"{language}{i}", speaker=str(i), **{metric: v}, **more)
+        row(system, language=language, track=f"{language}{i}", speaker=f"{language}{i}", **{metric: v}, **more)
         for i, v in enumerate(values)
     ]
 
@@ -201,3 +204,64 @@ def test_lag_curves_are_means_centred_on_zero():
     ]
     (curve,) = lag_curves(Table(rows, resamples=100))
     assert curve["lags_frames"] == [-1, 0, 1] and curve["distance"] == [4.0, 2.0, 4.0] and curve["n_clips"] == 2
+    assert curve["n_speakers"] == 1
+
+
+def test_a_speaker_of_two_languages_is_one_cluster_where_languages_are_pooled():
+    rows = [row("s", language=tag, track=f"{tag}{i}", speaker=str(i), opening_correlation=0.9) for tag in ("en", "fi")
+            for i in range(8)]
+    table = Table(rows, resamples=100)
+    values, clusters = table.gaps(rows, "opening_correlation")
+    assert (len(values), len(set(clusters))) == (16, 8)
+    assert table.cell("s", "self", "fi", "opening_correlation").gap.n_speakers == 8
+    others = [r | {"corpus": "d"} for r in rows[:8]]
+    assert not set(table.gaps(rows, "opening_correlation")[1]) & set(Table(others).gaps(others, "opening_correlation")[1])
+
+
+def test_people_in_both_samples_are_compared_with_themselves_or_left_out_of_the_second():
+    rng, table = np.random.default_rng(6), Table([row()], resamples=500)
+    voices, names = rng.standard_normal(20), [f"p{k}" for k in range(20)]
+    one, two = voices[:8] + 0.3, voices[:8] + 0.05 * rng.standard_normal(8)
+    p, reason = compare(table, (one, names[:8]), (two, names[:8]))
+    assert reason is None and p == sign_flip_test(one - two, names[:8], 0, 500) < 0.02
+    assert compare(table, (one, names[:8]), (two, [f"q{k}" for k in range(8)]))[0] > 0.3, "as strangers nothing can be told"
+    some = voices[6:] + 1.0
+    p, _ = compare(table, (one, names[:8]), (some, names[6:]))
+    assert p == cluster_permutation(one, names[:8], some[2:], names[8:], seed_of(0, "exchanges"))
+    assert compare(table, (one[:5], names[:5]), (two[:5], names[:5])) == (None, "too_few_speakers")
+
+
+def test_unseen_languages_of_bilingual_speakers_have_a_p():
+    rng, rows = np.random.default_rng(7), []
+    voice = 0.1 * rng.standard_normal(8)
+    for tag, gap in (("en", 0.2), ("fi", 0.3)):
+        rows += [row("s", language=tag, track=f"{tag}{i}", speaker=str(i), training_languages=["en"],
+                     opening_correlation=1 - gap + voice[i] + 0.005 * rng.standard_normal()) for i in range(8)]
+    table = Table(rows, resamples=100)
+    cells = table.cells()
+    unseen_test(table, cells)
+    (fi,) = [c for c in cells if c.language == "fi" and c.metric == "opening_correlation"]
+    assert fi.p_unseen == pytest.approx(2 / 2**8) and fi.unseen_reason is None
+
+
+def test_what_has_no_better_side_is_shown_beside_real_video():
+    rows = [row(track=f"t{i}", speaker=str(i), blink_rate=15.0 + i) for i in range(8)]
+    rows += [row("s", track=f"t{i}", speaker=str(i), blink_rate=12.0 + i if i else None) for i in range(8)]
+    rows[8]["null_reasons"] = [{"metric": "blink_rate", "reason": "too_short"}]
+    table = Table(rows, resamples=100)
+    real, made = table.levels()
+    assert (real.system, real.value.mean, real.from_real, real.nulls) == ("real", 18.5, None, {})
+    assert (made.value.mean, made.value.n_clips, made.nulls) == (16.0, 7, {"too_short": 1})
+    assert made.from_real.mean == made.from_real.low == -3.0 and made.from_real.n_speakers == 7
+    assert "blink_rate" in LEVELS and not set(LEVELS) & set(METRICS) and not table.cells()
+
+
+def test_a_gap_says_what_it_could_have_shown():
+    rng = np.random.default_rng(8)
+    values = 0.8 + 0.1 * rng.standard_normal(8)
+    table = Table(speakers("tr", values, "s", "opening_correlation"), resamples=200)
+    cell = table.cell("s", "self", "tr", "opening_correlation")
+    assert cell.detectable == pytest.approx(detectable(1 - values, [f"tr{i}" for i in range(8)]))
+    assert cell.detectable > cell.gap.high - cell.gap.mean
+    few = Table(speakers("tr", values[:5], "s", "opening_correlation"), resamples=200)
+    assert few.cell("s", "self", "tr", "opening_correlation").detectable is None

@@ -48,7 +48,7 @@ def test_intervals_of_a_slope_and_of_a_ratio_hold_what_they_promise():
     hits = np.zeros(2)
     for _ in range(400):
         voices = rng.standard_normal((5, 6))  # one number per speaker and language is all that a cluster is
-        strata = [stratum((3 + 2 * d + v, list("abcdef"))) for d, v in zip(x, voices, strict=True)]
+        strata = [stratum((3 + 2 * d + v, [f"{tag}{k}" for k in "abcdef"])) for tag, d, v in zip("vwxyz", x, voices, strict=True)]
         grown = jackknife(strata, lambda m: slope(x, m[..., 0]))
         ratio = jackknife(strata, lambda m: m[..., 2:, 0].mean(-1) / m[..., :2, 0].mean(-1))
         hits += [grown.low <= 2 <= grown.high, ratio.low <= (3 + 2 * x[2:].mean()) / 3 <= ratio.high]
@@ -78,8 +78,48 @@ def test_a_slope_and_its_permutations():
 def test_resampled_means_spread_like_the_speakers_do():
     values, who = sample(np.random.default_rng(6), 12)
     one = stratum((values, who), (values + 1, who))
-    draws = resampled_means([one, one], 7, 4000)
+    two = stratum((values, [f"b{w}" for w in who]), (values + 1, [f"b{w}" for w in who]))
+    draws = resampled_means([one, two], 7, 4000)
     assert draws.shape == (4000, 2, 2) and np.allclose(draws[..., 1] - draws[..., 0], 1), "one draw serves all kinds"
     speakers = values.reshape(12, 4).mean(1)
     assert draws[:, 0, 0].std() == pytest.approx(speakers.std() / 12**0.5, rel=0.06)
     assert abs(np.corrcoef(draws[:, 0, 0], draws[:, 1, 0])[0, 1]) < 0.06, "languages are drawn apart"
+
+
+def difference(m):
+    return m[..., 0, 0] - m[..., 1, 0]
+
+
+def test_who_speaks_both_languages_is_one_person_and_the_difference_is_paired():
+    rng = np.random.default_rng(8)
+    voice, who = rng.standard_normal(9), list("abcdefghi")
+    one, two = voice + 0.1 * rng.standard_normal(9), voice + 0.5 + 0.1 * rng.standard_normal(9)
+    found = jackknife([stratum((one, who)), stratum((two, who))], difference)
+    low, high = stats.t.interval(0.95, 8, (one - two).mean(), stats.sem(one - two))
+    assert (found.low, found.high, found.n_speakers, found.n_clips) == (pytest.approx(low), pytest.approx(high), 9, 18)
+    both = jackknife([stratum((one, who)), stratum((two, who))], lambda m: m[..., 0].mean(-1))
+    means = (one + two) / 2
+    assert (both.low, both.high) == pytest.approx(stats.t.interval(0.95, 8, means.mean(), stats.sem(means)))
+
+
+def test_intervals_hold_with_some_people_in_both_languages():
+    rng, hits, apart = np.random.default_rng(9), np.zeros(2), 0
+    for _ in range(250):
+        voices = rng.standard_normal(12)
+        one, two = voices[:8] + 0.3 * rng.standard_normal(8), 1 + voices[2:] + 0.3 * rng.standard_normal(10)
+        names = [f"p{k}" for k in range(12)]
+        strata = [stratum((one, names[:8])), stratum((two, names[2:]))]
+        as_two = [strata[0], stratum((two, [f"other {n}" for n in names[2:]]))]
+        mean = jackknife(strata, lambda m: m[..., 0].mean(-1))
+        gap, naive = jackknife(strata, difference), jackknife(as_two, lambda m: m[..., 0].mean(-1))
+        hits += [mean.low <= 0.5 <= mean.high, gap.low <= -1 <= gap.high]
+        apart += naive.low <= 0.5 <= naive.high
+    assert (hits / 250 > 0.915).all() and apart / 250 < 0.9, (hits / 250, apart / 250)
+
+
+def test_people_of_two_languages_are_weighed_alike_in_both():
+    values, who = sample(np.random.default_rng(10), 12)
+    one, other = stratum((values, who)), stratum((values, [f"b{w}" for w in who]))
+    together, apart = resampled_means([one, one], 7, 4000), resampled_means([one, other], 7, 4000)
+    assert np.isfinite(together).all() and np.array_equal(together[:, 0], together[:, 1])
+    assert together[:, 0].std() == pytest.approx(apart[:, 0].std(), rel=0.1)

@@ -54,7 +54,7 @@ def rows(n_speakers, good, bad):
                                                   e in (("aa", aa), ("pp", pp))]
                 out.append({"generated_id": f"{tag}{s}.{system}", "track_id": f"{tag}{s}", "clip_id": f"{tag}{s}", "corpus": "c",
                             "language": tag,
-                            "cluster": f"speaker:{s}", "system": system, "condition": "self", "training_languages": [],
+                            "cluster": f"speaker:{tag}{s}", "system": system, "condition": "self", "training_languages": [],
                             "audio_clip_id": f"{tag}{s}",
                             "audio_language": tag, "null_reasons": [], "viseme_errors": errors})
     return out

@@ -53,6 +53,10 @@ def test_marks_and_joiners_of_other_scripts():
     assert words.word_errors("cafe\u0301", "caf\u00e9").n_errors == 0
 
 
+def test_scripts_without_spaces_are_known():
+    assert [words.has_word_spaces(tag) for tag in ("en", "ko", "zh-Hans", "ja", "th")] == [True, True, False, False, False]
+
+
 def test_an_empty_reference_has_no_rate_but_counts():
     nothing = words.word_errors("...", "hello there")
     assert nothing == words.Errors(2, 0) and nothing.rate is None

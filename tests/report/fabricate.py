@@ -301,6 +301,8 @@ def _scores(
             hears = heard and condition == "self"
             guesses = np.random.default_rng([s, c, len(tag), ord(tag[-1])]).integers(-15, 16, len(INJECTED)).tolist()
             row["lag_offsets"] = [lag + late for lag in INJECTED] if hears else guesses
+        row |= {"blink_rate": {"real": 15.0 + s % 3, "still": 0.0}.get(system, 6.0 + s % 3),
+                "head_motion": {"real": 0.3, "still": 0.0}.get(system, 0.2)}
         nulls = {}
         if system == "real":
             nulls = dict.fromkeys(("ssim", "psnr", "landmark_distance", "opening_correlation"), "is_the_reference")
@@ -319,6 +321,8 @@ def _scores(
             elif system == "still":
                 row["landmark_distance"] = float(0.12 + 0.01 * rng.standard_normal())
                 nulls = {"opening_correlation": "constant_series"}
+                if tag == "ko":
+                    row["blink_rate"], nulls["blink_rate"] = None, "too_short"
             else:
                 nulls = dict.fromkeys(("landmark_distance", "opening_correlation"), "other_words")
         if condition == "self" and system != "real":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,54 @@ def test_everything_to_press_has_a_name(open_page):
         !(e.textContent.trim() || e.getAttribute('aria-label') || (e.labels && e.labels.length))).map(e => e.outerHTML)"""
     )
     assert nameless == []
+
+
+def test_what_a_cell_has_to_say_is_reached_by_keyboard_and_read_aloud(open_page):
+    """Intervals of the matrix and of sounds, and the reasons of dashes: no table keeps them for the mouse."""
+    page = open_page()
+    assert page.locator("table td[title], table td :not(code, a)[title], dd[title], th[title]").count() == 0
+    stops = "t => [...t.querySelectorAll('[data-tip]')].filter(c => c.tabIndex === 0).length"
+    for place in ("#matrix .panel:visible table", "#visemes table >> nth=0", "#numbers .panel:visible table"):
+        assert page.locator(place).evaluate(stops) == 1, "one stop of the Tab key a table"
+    table = page.locator("#matrix .panel:visible table")
+    first = table.locator("tbody td[data-tip]").first
+    page.locator("#matrix .panel:visible .scroll").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    assert first.evaluate("c => c === document.activeElement")
+    note = first.locator(".aside")
+    assert re.search(r"fake-en in en: .*\[.*\], 6 clips, 6 speakers; would show a gap of", note.text_content())
+    box = note.bounding_box()
+    assert box["width"] > 100 and box["height"] > 20, "shown while it has the focus"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    now = page.evaluate("[document.activeElement.cellIndex, document.activeElement.closest('tr').rowIndex]")
+    assert now == [2, 2] and note.bounding_box()["width"] <= 1 and table.evaluate(stops) == 1
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("[document.activeElement.cellIndex, document.activeElement.closest('tr').rowIndex]") == now
+
+
+def test_a_dash_says_why_to_the_keyboard_too(open_page):
+    page = open_page()
+    page.locator("#gaps .picker").get_by_label("LSE-C*").check()
+    dash = page.locator("#matrix .panel:visible td.none").first
+    dash.focus()
+    page.keyboard.press("ArrowUp")  # the keyboard is in use, so the focus shows
+    page.keyboard.press("ArrowDown")
+    note = dash.locator(".aside")
+    assert "the sync expert does not tell real from shuffled sound here" in note.text_content()
+    box = note.bounding_box()
+    assert box["width"] > 100 and 0 <= box["x"] and box["x"] + box["width"] <= 1280
+    shown = page.locator("#gallery dd[data-tip]").first
+    assert shown.locator(".aside").text_content().strip() and shown.get_attribute("tabindex") == "0"
+
+
+def test_the_gallery_sorts_what_has_no_better_side_by_its_distance_from_the_real_video(open_page):
+    page = open_page()
+    page.select_option("#gallery-metric", "offset_frames")
+    apart = """cs => cs.map(c => ['real', 'fake-en'].map(s => [...c.querySelectorAll('figure')].find(f =>
+        f.dataset.system === s && f.dataset.condition === 'self')).map(f => JSON.parse(f.dataset.scores).offset_frames))
+        .filter(([a, b]) => a !== undefined && b !== undefined).map(([a, b]) => Math.abs(a - b))"""
+    found = page.locator(".clip").evaluate_all(apart)
+    assert found == sorted(found, reverse=True) and len(set(found)) > 1

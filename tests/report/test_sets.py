@@ -28,7 +28,7 @@ def recall(value=0.5, k=1, direction="audio_to_video", **more):
 
 def validity(*languages):
     rows = [score_row(condition=c, track=f"{tag}{i}", language=tag, speaker=str(i), lse_c=v) for tag, good in languages
-            for i in range(4)
+            for i in range(8)
             for c, v in (("self", 3.0 if good else 1.0), ("shuffled", 2.0))]
     return expert_validity(rows, 0.0)
 
@@ -87,5 +87,5 @@ def test_lags_are_shown_with_their_say(report_of):
     assert verdict["x-gap"]["lags"]["share"] == 1.0, "a planted delay is no fault of the expert"
     assert verdict["ko"]["lags"]["heard"] is False and verdict["ko"]["lags"]["n_clips"] == 6
     page = render(report_of, {})
-    assert "Lags put in on purpose" in page and "6 of 6 clips, p < 0.001" in page.replace("&lt;", "<").replace("\u202f", " ")
+    assert "Lags put in on purpose" in page and "6 of 6 clips, 6 speakers, p < 0.001" in page.replace("&lt;", "<").replace("\u202f", " ")
     assert "Lags put into real video" in markdown(report_of)

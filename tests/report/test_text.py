@@ -103,6 +103,38 @@ def test_a_funnel_with_a_hole_is_a_warning():
     assert hole["level"] == "warning" and "2 items cannot be accounted for" in hole["text"]
 
 
+def test_files_have_no_recordings_before_them():
+    rows = [{"stage": "score", "in": 5, "kept": 4, "rejected": {"decode_error": 1}}]
+    (found,) = [f for f in told(document([]), rows) if f["link"] == "#funnel"]
+    assert "5 videos went in; 4 videos were scored." in found["text"] and "decode error (1)" in found["text"]
+
+
+def test_what_the_expert_was_not_asked_is_said():
+    def verdict(language, reason=None, share=1.0):
+        return {"language": language, "valid": reason is None, "reason": reason, "n_clips": 8, "share_right": share,
+                "mean_difference": share - 0.5}
+
+    unasked = verdict("ar", "no_real_and_shuffled_pairs", 0.0) | {"n_clips": 0, "share_right": None, "mean_difference": None}
+    good, few = verdict("tr"), verdict("fi", "too_few_clips")
+    bad, deaf = verdict("ko", "expert_not_valid_here", 0.5), verdict("ru", "expert_not_valid_here")
+
+    def says(*verdicts, **more):
+        found = told(document([], validity=list(verdicts), margin=0.0, **more))
+        return next((f["level"], f["text"]) for f in found if f["link"] == "#expert")
+
+    assert says(good) == ("fact", "The sync expert ranks real sound above shuffled sound in 1 of 1 language.")
+    level, text = says(unasked)
+    assert level == "warning" and "Not checked: no real clip with shuffled sound in ar." in text and "rank" not in text
+    assert "left out" not in text
+    level, text = says(good, unasked, few, bad, deaf)
+    assert level == "warning" and "in 3 of 4 languages" in text and "lags put into real video in ru." in text
+    assert "In fi there are too few clips to tell" in text and "left out in fi, ko and ru." in text and "sound in ar." in text
+    assert "none of the 1 language: there are too few clips to tell hearing from guessing. All its" in says(few)[1]
+    text = says(bad, few, unasked)[1]
+    assert "none of the 2 languages in which it was asked: it does not rank" in text and "from guessing in fi. All" in text
+    assert says(unasked, protocol={"expert": None}) == ("warning", "There was no sync expert, so there is no LSE.")
+
+
 def test_planted_languages_say_found_not_found_or_nothing():
     def comparison(tag, p, worse=1.0):
         return {
