@@ -30,6 +30,7 @@ MIN_SPEAKERS = 12
 MIN_OPENING = 0.5
 MOST_STILL = 0.2  # "near 0": one clip's mesh noise alone correlates by about 0.15 either way
 JUDGE, FOLLOWS = "lse_d", "truth_opening_correlation"
+TRACK = {"finder": "blazeface", "landmarker": "facemesh"}  # both are in one wheel, so any machine can have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class Size:
 
 def overrides(params: Params, size: Size) -> dict[str, Any]:
     """Changes to params.yaml (see flows.workspace.merged) for a corpus of that size. Systems are scored on their own words only:
-    no claim here needs the crossed conditions."""
+    no claim here needs the crossed conditions. The finder and the mesh are those that the stated figures were made with,
+    whatever models this machine has: how well a generated mouth follows the truth depends on who reads it."""
     trained = {tag for entry in params.train.systems.values() for tag in params.training_languages(entry)}
     corpora: dict[str, Any] = {}
     for who in params.instances():
@@ -57,6 +59,7 @@ def overrides(params: Params, size: Size) -> dict[str, Any]:
         corpora.setdefault(who.corpus, {"clips_per_speaker": size.clips, "languages": {}})["languages"][who.language] = entry
     return {
         "corpora": corpora,
+        "track": dict(TRACK),
         "split": {"test_share": 0.34, "expert_share": 0.34, "validation_share": 0.15},
         "train": {"experts": {name: {"steps": size.expert_steps} for name in params.train.experts},
                   "systems": {name: {"steps": size.system_steps * (3 + len(params.training_languages(entry))) // 4}

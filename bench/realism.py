@@ -1,14 +1,13 @@
 """How well a landmarker reads the rendered face: landmark error, lip gap correlation (per identity and per language), viseme
 accuracy; a contact sheet.
 
-Run as `python -m bench.realism [--identities N] [--json FILE] [--sheet FILE.png]`, with BABELFACE_MODELS naming the folder that
-holds the YuNet and FaceLandmarker files. Every figure comes with the number of frames behind it; frames in which no face was
-found count as such and are printed. Identities are drawn from seeds 1000, 1001, ...; the renderer's landmark calibration was
-made on others.
+Run as `python -m bench.realism [--identities N] [--first-seed S] [--json FILE] [--sheet FILE.png]`, with BABELFACE_MODELS naming
+the folder that holds the YuNet and FaceLandmarker files. Every figure comes with the number of frames behind it. Frames in which
+no face was found are in no mean, so their share has a limit of its own. Identities are drawn from seeds 1000, 1001, ..., or from
+--first-seed on; the renderer's landmark calibration was made on others. The sentences are the corpus's own and know no such seed.
 
-The crop of the viseme test and two details of the mouth were chosen while looking at these same seeds, so judge by others too: on
-seeds from 3000 the viseme accuracy was 0.78 to 0.93 with 12 people and 0.89 with 24. With fewer than a dozen people it falls
-further, since half of them make the centroids.
+The crop of the viseme test and two details of the mouth were chosen while looking at seeds from 1000 on, so judge by others too:
+docs/benchmarks.md has both. Half of the people make the centroids, so with fewer than a dozen the viseme accuracy falls.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ GROUPS = {
     "inner lips": (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87, 178, 88),
     "chin": (18, 152, 148, 176, 377, 400),
 }
-LIMITS = {"landmark_error": 0.05, "gap_correlation": 0.95, "viseme_accuracy": 0.90}
+LIMITS = {"landmark_error": 0.05, "gap_correlation": 0.95, "viseme_accuracy": 0.90, "missed_share": 0.02}
 Reader = Callable[[np.ndarray], np.ndarray | None]
 
 
@@ -80,13 +79,18 @@ def landmark_errors(people: list[Identity], read: Reader, size: int = 256) -> di
                     truth = truth_points(person, motion, size)[0]
                     error[i, j, k] = np.linalg.norm(seen[list(POINTS)] - truth, axis=1) / np.linalg.norm(truth[a] - truth[b])
     return {
-        "error": error, "mean": float(np.nanmean(error)), "n_frames": int(error.shape[0] * error.shape[1] * error.shape[2]),
+        "error": error, "mean": _mean(error), "n_frames": int(error.shape[0] * error.shape[1] * error.shape[2]),
         "n_missed": int(np.isnan(error[..., 0]).sum()),
-        "by_pose": {f"{yaw:+d},{pitch:+d}": float(np.nanmean(error[:, j])) for j, (yaw, pitch) in enumerate(POSES)},
-        "by_group": {name: float(np.nanmean(error[..., [POINTS.index(p) for p in points]])) for name, points in GROUPS.items()},
-        "by_identity": [float(np.nanmean(error[i])) for i in range(len(people))],
-        "by_point": {str(p): float(np.nanmean(error[..., k])) for k, p in enumerate(POINTS)},
+        "by_pose": {f"{yaw:+d},{pitch:+d}": _mean(error[:, j]) for j, (yaw, pitch) in enumerate(POSES)},
+        "by_group": {name: _mean(error[..., [POINTS.index(p) for p in points]]) for name, points in GROUPS.items()},
+        "by_identity": [_mean(error[i]) for i in range(len(people))],
+        "by_point": {str(p): _mean(error[..., k]) for k, p in enumerate(POINTS)},
     }
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean without NaN; NaN, and no warning, where nothing else is there."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def speaking(n_frames: int, rng: np.random.Generator, size_of_motion: float = 1.0) -> FaceMotion:
@@ -112,24 +116,29 @@ def speaking(n_frames: int, rng: np.random.Generator, size_of_motion: float = 1.
 def lip_gap_correlation(frames: Iterable[np.ndarray], truth_gap: np.ndarray, read: Reader) -> tuple[float, int]:
     """Pearson's correlation of the landmarker's inner lip gap with the true one, and the number of frames it was read in.
 
-    The gap read is the distance 13-14 over the distance 33-263 of the same frame; frames without a face are left out.
+    The gap read is the distance 13-14 over the distance 33-263 of the same frame; frames without a face are left out. NaN where
+    fewer than two are left.
     """
     seen = [read(frame) for frame in frames]
     kept = [k for k, points in enumerate(seen) if points is not None]
     gap = [np.linalg.norm(seen[k][13] - seen[k][14]) / np.linalg.norm(seen[k][33] - seen[k][263]) for k in kept]
-    return float(np.corrcoef(gap, np.asarray(truth_gap)[kept])[0, 1]), len(kept)
+    return (float(np.corrcoef(gap, np.asarray(truth_gap)[kept])[0, 1]) if len(kept) > 1 else float("nan")), len(kept)
 
 
-def gap_correlations(people: list[Identity], read: Reader, n_frames: int = 75) -> dict:
+def gap_correlations(people: list[Identity], read: Reader, n_frames: int = 75, first: int = FIRST_SEED) -> dict:
     """`lip_gap_correlation` of one random sequence per identity."""
     rows = []
     for k, person in enumerate(people):
-        motion = speaking(n_frames, np.random.default_rng((FIRST_SEED, k)))
+        motion = speaking(n_frames, np.random.default_rng((first, k)))
         rows.append(lip_gap_correlation(render(person, motion), truth_mouth(person, motion)["gap"], read))
     values = [r for r, _ in rows]
-    return {"min": float(min(values)), "mean": float(np.mean(values)), "by_identity": values, "n_frames": int(sum(n for _,
-                                                                                                                  n in rows)),
-            "n_missed": int(len(people) * n_frames - sum(n for _, n in rows))}
+    return _correlations(values, "by_identity", len(people) * n_frames, sum(n for _, n in rows))
+
+
+def _correlations(values: list[float], by: str, n_frames: int, n_read: int) -> dict:
+    """Figures of some correlations; one that is NaN makes them NaN."""
+    return {"min": float(np.min(values)), "mean": float(np.mean(values)), by: values, "n_frames": n_read,
+            "n_missed": n_frames - n_read}
 
 
 def spoken_correlations(read: Reader, n_speakers: int = 4) -> dict:
@@ -151,14 +160,13 @@ def spoken_correlations(read: Reader, n_speakers: int = 4) -> dict:
     for name, hard in (("drawn", {}), ("as_built", config["hard"])):
         rows = found[name] = {}
         for tag in config["languages"]:
-            seen = []
+            seen, n_frames = [], 0
             for item in adapter.items(config, tag)[0]:
                 with tempfile.TemporaryDirectory() as folder:
                     made = adapter.fetch(item, config | {"hard": hard}, Path(folder))
                     seen.append(lip_gap_correlation(read_frames(made.path), made.truth["gap"], read))
-            values = [value for value, _ in seen]
-            rows[tag] = {"mean": float(np.mean(values)), "min": float(min(values)), "by_speaker": values,
-                         "n_frames": int(sum(n for _, n in seen))}
+                    n_frames += len(made.truth["gap"])
+            rows[tag] = _correlations([value for value, _ in seen], "by_speaker", n_frames, sum(n for _, n in seen))
     return found
 
 
@@ -182,7 +190,7 @@ def mouth_crop(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
     return (crop - crop.mean()) / (crop.std() + 1e-6)
 
 
-def viseme_accuracy(people: list[Identity], per_viseme: int = 6) -> dict:
+def viseme_accuracy(people: list[Identity], per_viseme: int = 6, first: int = FIRST_SEED) -> dict:
     """Accuracy of the nearest centroid (Euclid, on `mouth_crop`) on the last half of the people, centroids from the first.
 
     "accuracy" is on crops from which each person's own mean mouth over all samples is taken, so that skin, beard and lip colour
@@ -196,7 +204,7 @@ def viseme_accuracy(people: list[Identity], per_viseme: int = 6) -> dict:
     crops: dict[bool, list] = {False: [], True: []}
     plain: dict[bool, list] = {False: [], True: []}
     for k, person in enumerate(people):
-        rng = np.random.default_rng((FIRST_SEED + 1, k))
+        rng = np.random.default_rng((first + 1, k))
         rows = [(v, rng.uniform(0.85, 1.0), rng.uniform(-1, 1, 5)) for v in range(len(names)) for _ in range(per_viseme)]
         values = {name: np.zeros(len(rows), np.float32) for name in FaceMotion.__slots__}
         for r, (v, gain, jitter) in enumerate(rows):
@@ -251,7 +259,7 @@ def contact_sheet(people: list[Identity], points: bool = False) -> np.ndarray:
 def report(result: dict) -> str:
     """The result as a table of lines."""
     land, gap, vis = result["landmarks"], result["gap"], result["visemes"]
-    lines = [f"identities {result['n_identities']} (seeds from {FIRST_SEED}), frames of 256 pixels",
+    lines = [f"identities {result['n_identities']} (seeds from {result['first_seed']}), frames of 256 pixels",
              f"landmark error / eye distance in the frame  mean {land['mean']:.4f}  limit {LIMITS['landmark_error']}  "
              f"n {land['n_frames']} frames x {len(POINTS)} points, {land['n_missed']} without a face"]
     lines += [f"  yaw,pitch {pose:>8}  {value:.4f}" for pose, value in land["by_pose"].items()]
@@ -263,23 +271,52 @@ def report(result: dict) -> str:
               f"limit {LIMITS['gap_correlation']} for each identity  "
               f"n {gap['n_frames']} frames, {gap['n_missed']} without a face",
               *(f"  {name:>8} {tag:>3}  mean {row['mean']:.4f}  min {row['min']:.4f}  n {len(row['by_speaker'])} speakers, "
-                f"{row['n_frames']} frames"
+                f"{row['n_frames']} frames, {row['n_missed']} without a face"
                 for name, rows in result["spoken"].items() for tag, row in rows.items()),
               f"viseme accuracy  {vis['accuracy']:.4f}  limit {LIMITS['viseme_accuracy']}  "
               f"n {vis['n']} mouths of {vis['n_visemes']} visemes",
-              "  confusions          " + (", ".join(f"{name} {n}" for name, n in vis["confusions"].items()) or "none")]
+              f"  without taking each person's mean out  {vis['accuracy_without_centring']:.4f}, no limit",
+              "  confusions          " + (", ".join(f"{name} {n}" for name, n in vis["confusions"].items()) or "none"),
+              *(f"MISSED: {line}" for line in failures(result))]
     return "\n".join(lines)
+
+
+def failures(result: dict) -> list[str]:
+    """The limits that the result misses, a sentence each. What is NaN misses its limit.
+
+    As drawn, every identity and every speaker of every language counts. As built the corpus is hard on purpose (blur, noise,
+    quiet mouths), so those correlations say what landmarks can do there and have no limit; the frames without a face have one.
+    """
+    land, gap, spoken, least = result["landmarks"], result["gap"], result["spoken"], LIMITS["gap_correlation"]
+    shares = {"the poses": land["n_missed"] / land["n_frames"]}
+    sequences = {"the speaking identities": gap} | {f"{tag} {name.replace('_', ' ')}": row for name, rows in spoken.items()
+                                                    for tag, row in rows.items()}
+    shares |= {what: row["n_missed"] / max(1, row["n_missed"] + row["n_frames"]) for what, row in sequences.items()}
+    told = result["visemes"]["accuracy"]
+    found = [f"{share:.1%} of the frames of {what} are without a face, at most {LIMITS['missed_share']:.0%} wanted"
+             for what, share in shares.items() if not share <= LIMITS["missed_share"]]
+    if not land["mean"] <= LIMITS["landmark_error"]:
+        found.append(f"landmark error {land['mean']:.4f}, at most {LIMITS['landmark_error']} wanted")
+    gaps = {"an identity": gap["min"]} | {f"a speaker of {tag}": row["min"] for tag, row in spoken["drawn"].items()}
+    found += [f"lip gap correlation {value:.4f} of {whose}, {least} wanted" for whose, value in gaps.items()
+              if not value >= least]
+    if not told >= LIMITS["viseme_accuracy"]:
+        found.append(f"viseme accuracy {told:.4f}, {LIMITS['viseme_accuracy']} wanted")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table; 1 when a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--identities", type=int, default=12, help="how many people (default 12)")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED,
+                        help=f"of the people and their movements (default {FIRST_SEED})")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) here")
     parser.add_argument("--points", action="store_true", help="draw the true points on the sheet")
     chosen = parser.parse_args(arguments)
-    people = identities(chosen.identities)
+    first = chosen.first_seed
+    people = identities(chosen.identities, first)
     if chosen.sheet:
         import cv2
 
@@ -289,16 +326,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"BABELFACE_MODELS must name a folder that holds {FINDER} and {LANDMARKER}", file=sys.stderr)
         return 2
     read = reader(Path(folder))
-    result = {"n_identities": len(people), "landmarks": landmark_errors(people, read), "gap": gap_correlations(people, read),
-              "spoken": spoken_correlations(read), "visemes": viseme_accuracy(people)}
+    result = {"n_identities": len(people), "first_seed": first, "landmarks": landmark_errors(people, read),
+              "gap": gap_correlations(people, read, first=first), "spoken": spoken_correlations(read),
+              "visemes": viseme_accuracy(people, first=first)}
     print(report(result))
     result["landmarks"].pop("error")
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    missed = (result["landmarks"]["mean"] > LIMITS["landmark_error"] or result["gap"]["min"] < LIMITS["gap_correlation"]
-              or min(row["mean"] for row in result["spoken"]["drawn"].values()) < LIMITS["gap_correlation"]
-              or result["visemes"]["accuracy"] < LIMITS["viseme_accuracy"])
-    return int(missed)
+    return int(bool(failures(result)))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ class Fetch(Section):
     height: int = Field(1080, ge=144, le=4320, description="the tallest picture asked of a page")
     per_host: int = Field(2, ge=1, le=64, description="fetches from one host at a time")
     per_second: float = Field(1.0, gt=0, le=1000, description="requests begun at one host")
+    parallel: int = Field(4, ge=1, le=256, description="processes of an instance whose items lie at addresses, where "
+                          "executor.workers is less: most of them wait for a host")
     attempts: int = Field(5, ge=1, le=100, description="that may fail, for one source")
     pause_s: float = Field(2.0, gt=0, le=600, description="before the second attempt; doubles, with jitter")
     stall_s: float = Field(30.0, gt=0, description="longest silence of a server")
@@ -217,6 +219,11 @@ class Score(Section):
                                         else name)] = "syncnet-v2-direct"
     vshift: Count = 15
     min_windows: Count = 20
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what SyncNet's video branch calculates in; bfloat16 is another protocol")
+    lip_reader: str | None = Field(None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+                                   description="module:name of a lip reader of your own, for WER and CER")
+    lip_reader_weights: str | None = Field(None, description="the file that the reader is opened with")
     expert_valid_margin: float = 0.0
     ablation_experts: list[str] = Field(
         [], description="other experts of train.experts, which score real video and its control too")

@@ -43,24 +43,27 @@ def render_graph(params: Params, root: Path = Path(".")) -> str:
         for name, values in group.items.items():
             lines.append(f"      {name}: {{{', '.join(f'{k}: {_scalar(v)}' for k, v in values.items())}}}")
         lines += ["    do:", f"      cmd: python -m stages.{group.stage} ${{key}}"]
-        lines += _body(group.deps, group.params, group.meta, group.outs, (), (), " " * 6)
+        lines += _body(group.deps, group.params, group.meta, group.outs, (), " " * 6)
     for stage in spec.singles(params, root):
         name = stage.stage if stage.instance == "all" else f"{stage.stage}-{stage.instance}"
         lines += [f"  {name}:", f"    cmd: {stage.command}"]
-        lines += _body(stage.deps, stage.params, stage.meta, stage.outs, stage.metrics, stage.plots, " " * 4)
+        lines += _body(stage.deps, stage.params, stage.meta, stage.outs, stage.metrics, " " * 4)
+    drawn = spec.plots(params)
+    lines += ["plots:"] if drawn else []
+    for path, how in drawn.items():
+        lines += [f"- {_scalar(path)}:", *(f"    {key}: {_scalar(value)}" for key, value in how.items())]
     return "\n".join(lines) + "\n"
 
 
-def _body(deps, params, meta, outs, metrics, plots, pad) -> list[str]:
+def _body(deps, params, meta, outs, metrics, pad) -> list[str]:
     lines = [f"{pad}deps:", *(f"{pad}- {_scalar(d)}" for d in dict.fromkeys(deps))]
     if params:
         lines += [f"{pad}params:", *(f"{pad}- {p}" for p in dict.fromkeys(params))]
     lines += [f"{pad}meta:", *(f"{pad}  {k}: {json.dumps(v) if not isinstance(v, str) else v}" for k, v in meta.items())]
     lines += [f"{pad}outs:", *(line for o in outs for line in (f"{pad}- {o}:", f"{pad}    persist: true"))]
-    for key, paths in (("metrics", metrics), ("plots", plots)):
-        if paths:
-            # In the cache like every output: results/ is not in git, so `dvc metrics diff` finds a revision's by its dvc.lock.
-            lines += [f"{pad}{key}:", *(line for p in paths for line in (f"{pad}- {p}:", f"{pad}    persist: true"))]
+    if metrics:
+        # In the cache like every output: results/ is not in git, so `dvc metrics diff` finds a revision's by its dvc.lock.
+        lines += [f"{pad}metrics:", *(line for p in metrics for line in (f"{pad}- {p}:", f"{pad}    persist: true"))]
     return lines
 
 

@@ -55,6 +55,7 @@ def named(params: Params) -> dict[str, str]:
         "inspect.sync_expert": params.inspect.sync_expert and params.inspect.sync_expert.weights,
         "split.speaker_model": params.split.cluster_speakers != "none" and params.split.speaker_model,
         "score.expert": isinstance(params.score.expert, WeightsFile) and params.score.expert.weights,
+        "score.lip_reader_weights": params.score.lip_reader_weights,
         "sets.i3d": params.sets.i3d and params.sets.i3d.weights,
     }
     return {param: value for param, value in asked.items() if value}

@@ -99,7 +99,7 @@ def _resolve(targets: Iterable[str], nodes: list[Node]) -> set[str]:
         if not hits:
             near = difflib.get_close_matches(target, {x for n in nodes for x in (n.name, n.stage)}, n=1)
             raise UnknownTarget(f"no instance or stage {target!r}"
-                                + (f"; did you mean {near[0]!r}?" if near else "; see: babelface plan --all"))
+                                + (f"; did you mean {near[0]!r}?" if near else "; dvc.yaml lists them all"))
         found |= hits
     return found
 

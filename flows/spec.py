@@ -16,6 +16,7 @@ STAGES = (*DATA_STAGES, "split", "train", "generate", "score", "sets", "bias", "
 CONTROLS = "controls"
 FORGOTTEN = "forgotten.yaml"
 SUMMARY = "results/summary.json"
+PLOTS = "results/plots"
 REPORT = "results/report"
 # The instance names of one data stage become keys of a DVC group, which takes these characters only.
 _SAFE = re.compile(r"[A-Za-z0-9_-]+")
@@ -32,10 +33,10 @@ _PARAMS = {"download": ("shards", "executor.codec_threads", "fetch.height", "lic
            "split": ("split", "filter", "track.min_mesh_share", "train.systems"),
            "train": ("train.seed", "train.torch_threads", "train.precision", "crop.views", "features.store"),
            "generate": ("generate", "crop.views", "shards", "executor.codec_threads", "train.torch_threads"),
-           "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "track.landmarker",
-                     "track.smooth_frames", "crop.views", "shards"),
+           "score": ("score.expert", "score.protocol", "score.vshift", "score.min_windows", "score.precision", "score.lip_reader",
+                     "score.lip_reader_weights", "track.landmarker", "track.smooth_frames", "crop.views", "shards"),
            "sets": ("sets", "shards"),
-           "bias": ("score.protocol", "score.vshift", "score.min_windows", "crop.views", "shards"),
+           "bias": ("score.protocol", "score.vshift", "score.min_windows", "score.precision", "crop.views", "shards"),
            "aggregate": ("score.expert_valid_margin", "score.expert", "score.ablation_experts", "report", "train.experts",
                          "train.systems"), "report": ("report",)}
 
@@ -51,7 +52,6 @@ class Stage:
     outs: tuple[str, ...]
     meta: dict[str, object] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
-    plots: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -96,6 +96,14 @@ def groups(params: Params, root: Path = Path(".")) -> list[Group]:
     return found
 
 
+def plots(params: Params) -> dict[str, dict[str, str]]:
+    """file -> how `dvc plots` draws it: the loss of everything that trains, each system's gap to real video by language."""
+    losses = {f"{PLOTS}/losses/{name}.csv": {"x": "step", "y": "loss", "title": f"loss of {name}"}
+              for name in (*params.train.experts, *params.train.systems)}
+    return losses | {f"{PLOTS}/gap/{name}.csv": {"template": "bar_horizontal", "x": "gap", "y": "language", "title": f"gap of {name}"}
+                     for name in params.train.systems}
+
+
 def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
     """The stages that are no group: split, each training, each generator with its scores, aggregate, report."""
     names = [i.name for i in params.instances()]
@@ -123,7 +131,8 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
                            (*keys, *([] if entry is None else [f"train.systems.{name}"])), (f"data/generate/{name}",),
                            {"gpu": int(entry is not None), "cheap": False, "cpus": workers}))
     for name in generators:
-        reads = [f"data/generate/{name}", *every("download", "segment", "track", "inspect/kept"), *_expert(params)]
+        reads = [f"data/generate/{name}", *every("download", "segment", "track", "inspect/kept"), *_expert(params),
+                 *_reader(params, root)]
         found.append(Stage("score", name, (*reads, *code("score", root)),
                            _present(params, _PARAMS["score"]), (f"data/score/{name}",),
                            {"gpu": 1, "cheap": False, "cpus": workers}))
@@ -142,8 +151,7 @@ def singles(params: Params, root: Path = Path(".")) -> list[Stage]:
     found.append(Stage("aggregate", "all", (*made, *(f"data/sets/{n}" for n in generators), split, *funnel,
                                             *code("aggregate", root)),
                        (*_present(params, _PARAMS["aggregate"]), "corpora"),
-                       ("data/aggregate/all",), {"gpu": 0, "cheap": False, "cpus": 1}, metrics=(SUMMARY,),
-                       plots=("results/plots",)))
+                       ("data/aggregate/all", PLOTS), {"gpu": 0, "cheap": False, "cpus": 1}, metrics=(SUMMARY,)))
     found.append(Stage("report", "all", ("data/aggregate/all", SUMMARY, *made, split, *funnel, *code("report", root)),
                        _present(params, _PARAMS["report"]), (REPORT,), {"gpu": 0, "cheap": False, "cpus": 1}))
     return found
@@ -243,6 +251,13 @@ def _inspectors(params: Params, root: Path) -> list[str]:
         found.append(asked.diarization)
     module = (asked.language_identifier or "").partition(":")[0].replace(".", "/") + ".py"
     return [*found, *([module] if (root / module).is_file() and module != "models/experts/language.py" else [])]
+
+
+def _reader(params: Params, root: Path) -> list[str]:
+    """The files of the user's lip reader: its module, where it lies in the project, and its weights."""
+    module = (params.score.lip_reader or "").partition(":")[0].replace(".", "/") + ".py"
+    weights = params.score.lip_reader and params.score.lip_reader_weights
+    return [*([module] if (root / module).is_file() else []), *([weights] if weights else [])]
 
 
 def _workers(params: Params) -> object:

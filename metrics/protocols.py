@@ -22,7 +22,7 @@ class Protocol:
 
     picture: the whole frame squashed onto the expert's input, or the expert's view cut along a face track. jpeg: frames pass
     through JPEG as in the published scorers. padded: beyond its ends the sound is zero vectors, which enter the means. view: the
-    only view an expert may have; None for any.
+    only view an expert may have; None for any. cuts: a face is followed within one shot only, and each shot is scored by itself.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Protocol:
     view: str | None
     needs: tuple[str, ...]
     about: str
+    cuts: bool = False
 
 
 _FILE = ("a video at 25 fps (others are resampled)", "its sound", "a sync expert of 224 x 224 pixels (SyncNet v2)")
@@ -47,9 +48,10 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "syncnet-v2-tracked", "track", True, True, "syncnet",
             (*_FILE, "a face finder and a face mesh"),
-            "the public path for uncropped videos: JPEG at quality 2, finder, track, SyncNet's crop of 2.8 half boxes, JPEG at "
-            "the default quality; zero vectors beyond the sound's ends. Ours has another finder than S3FD, follows faces between its "
-            "looks, keeps tracks shorter than 100 frames and writes no MPEG-4 file in between",
+            "the public path for uncropped videos: scene cuts, finder, track, SyncNet's crop of 2.8 half boxes from frames at "
+            "JPEG quality 2, JPEG at the default quality; zero vectors beyond the sound's ends. Ours finds cuts by scenedetect's "
+            "AdaptiveDetector, has another finder than S3FD, looks for faces in the frames as decoded, follows them between its "
+            "looks, keeps tracks shorter than 100 frames and writes no MPEG-4 file in between", True,
         ),
         Protocol(
             "syncnet-v2-decoded", "whole frame", False, True, "syncnet", (*_FILE, "videos that are face crops already"),
@@ -76,19 +78,23 @@ def protocol(name: str) -> Protocol:
 
 def describe(
     which: Protocol, *, view: str, height: int, width: int, vshift: int, min_windows: int, finder: str | None, box_scale: float,
-    box_shift: float, sound: Literal["clip", "file"],
+    box_shift: float, sound: Literal["clip", "file"], precision: str = "float32", reader: str | None = None,
 ) -> str:  # fmt: skip
     """The string that a score row carries: two rows may be compared when it, the expert and the finder are equal.
 
     view, height, width: what the expert saw. finder: `kind:sha256` of the face finder, for protocols that use one. box_scale,
     box_shift: what its boxes are multiplied by and moved down by (in boxes) to be S3FD's. sound: lossless from the clip, or as
-    the video file has it.
+    the video file has it. precision: of the expert, which is said where it is not float32. reader: the lip reader's name and
+    digest, where there is one.
     """
     parts = [f"view={view} {width}x{height}", f"vshift={vshift}", f"min_windows={min_windows}"]
     if which.picture == "track":
         kind, _, digest = (finder or "none").partition(":")
         parts += [f"finder={kind}{':' if digest else ''}{digest[:8]}", f"box={box_scale:g}{box_shift:+g}"]
     parts += [f"jpeg={'mjpeg' if which.jpeg else 'no'}", f"edges={'zeros' if which.padded else 'pairs'}", f"sound={sound}"]
+    parts += ["cuts=shots"] if which.cuts else []
+    parts += [] if precision == "float32" else [f"precision={precision}"]
+    parts += [f"reader={reader}"] if reader else []
     return f"{which.name}({', '.join(parts)})"
 
 

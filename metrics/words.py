@@ -54,6 +54,15 @@ def normalised(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
+WITHOUT_SPACES = ("zh", "yue", "ja", "th", "lo", "km", "my", "bo")
+
+
+def has_word_spaces(language: str) -> bool:
+    """Whether a language (BCP-47) is written with spaces between words; elsewhere word errors say nothing. Source: the default
+    scripts of these languages have line breaks by dictionary or ideograph (Unicode Standard Annex 14)."""
+    return language.partition("-")[0].lower() not in WITHOUT_SPACES
+
+
 _APOSTROPHES = "'\u2019\u02bc"
 
 

@@ -14,6 +14,7 @@ from core.shards import read_json, read_rows, write_bytes, write_json
 from core.stage import UserError, out_folder, run_cli, seal
 
 RESULTS = Path("results")
+DRAWN = "lse_d"  # the metric whose gaps `dvc plots` draws
 PACKAGES = ("av", "mediapipe", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
 
 
@@ -93,7 +94,27 @@ def main(instance: str, params: Params) -> dict[str, Any]:
         ("losses", losses, ("model", "curve", "step", "value")),
     ):
         write_bytes(RESULTS / "plots" / f"{name}.csv", csv_text(table, columns).encode())
+    for name, (table, columns) in drawn(tables.gap_rows(document), losses, params).items():
+        write_bytes(RESULTS / "plots" / f"{name}.csv", csv_text(table, columns).encode())
     return document
+
+
+def drawn(gaps: list[dict[str, Any]], losses: list[dict[str, Any]],
+          params: Params) -> dict[str, tuple[list[dict[str, Any]], tuple[str, ...]]]:
+    """file -> (rows, columns) of what `dvc plots` draws, which wants a file for each line: losses by step for each model, gaps in
+    DRAWN by language for each system. dvc.yaml names these files, so each is there, if only with a header."""
+    found = {}
+    for name in (*params.train.experts, *params.train.systems):
+        steps: dict[float, dict[str, Any]] = {}
+        for row in losses:
+            if row["model"] == name:
+                steps.setdefault(row["step"], {"step": row["step"]})[row["curve"]] = row["value"]
+        curves = dict.fromkeys(["step", "loss", *(curve for row in steps.values() for curve in row)])
+        found[f"losses/{name}"] = list(steps.values()), tuple(curves)
+    for name in params.train.systems:
+        rows = [r for r in gaps if (r["system"], r["condition"], r["metric"]) == (name, "self", DRAWN)]
+        found[f"gap/{name}"] = rows, ("language", "gap", "low", "high", "n_clips", "n_speakers")
+    return found
 
 
 def score_names(params: Params) -> list[str]:

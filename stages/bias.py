@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.cells import filled, light_rows
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params
 from core.records import carry
-from core.shards import read_rows
 from core.stage import UserError, out_folder, run_cli, seal
 from core.timing import SAMPLES_PER_FRAME
 from core.tracks import load_track
@@ -35,15 +35,17 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     expert = read_expert(path)
     if expert["view"] not in params.crop.views:
         raise UserError(f"{path}: this expert looks at the view {expert['view']!r}, which params.crop.views does not define")
-    tracks, clips = sources(params)
+    rows = [{k: v for k, v in row.items() if k != "video"}
+            for row in light_rows(out_folder("generate", CONTROLS), "generated", where=("system", ("real",)))
+            if row["condition"] in ("self", "shuffled")]
+    tracks, clips = sources(params, rows)
     work = []
-    for row in read_rows(out_folder("generate", CONTROLS), "generated"):
-        if row["system"] == "real" and row["condition"] in ("self", "shuffled"):
-            row.pop("video")
-            payload = {"row": row, "track": tracks[row["track_id"]], "audio": clips[row["audio_clip_id"]]}
-            work.append(Work(row["generated_id"], digest_of(payload), payload, row))
+    for row in rows:
+        payload = {"row": row, "track": tracks[row["track_id"]], "audio": clips[row["audio_clip_id"]]}
+        work.append(Work(row["generated_id"], digest_of(payload), payload, row))
     fixed = {"protocol": params.score.protocol, "vshift": params.score.vshift, "min_windows": params.score.min_windows,
-             "view": params.crop.views[expert["view"]].model_dump()}
+             "view": params.crop.views[expert["view"]].model_dump(),
+             "precision": params.score.precision if expert["network"] == "full" else "float32"}
     config = fixed | {"expert": expert, "mesh": None, "smooth_frames": 1, "sound": "clip",
                       "threads": params.executor.codec_threads}
     return run_stage("bias", instance, work, "stages.bias:Mapper", config=config, tables=("scores",),
@@ -66,6 +68,7 @@ class Mapper:
         from core.reel import Reel
         from stages.judge import seen_frames
 
+        payload = filled(payload)
         row, at = payload["row"], payload["track"]
         path, start, n = Path(at["media"]) / at["file"], at["start_frame"], row["n_frames"]
         samples = media.decode_flac(payload["audio"])[:n * SAMPLES_PER_FRAME]

@@ -50,7 +50,8 @@ class Take:
     of the same moments and words; None with `no_source`. truth: the opening that was rendered, (n,); None with `no_truth`.
     sounds: {viseme, start_s, end_s} as the corpus knows them, in the recording's time, whose frame `first_frame` is the first
     here. points: landmarks of the shown face where they are known already, or the reason why there are none. ask_lags: also put
-    lags into it on purpose, as for real video. embedded: (video, audio) of the sync expert, once it was asked.
+    lags into it on purpose, as for real video. said: the words of the sound, where they are known, in the language `spoken`.
+    embedded: (video, audio) of the sync expert, once it was asked.
     """
 
     frames: Iterable[np.ndarray]
@@ -70,6 +71,8 @@ class Take:
     no_track: str = "no_face"
     no_sound: str = "no_audio"
     ask_lags: bool = False
+    said: str | None = None
+    spoken: str | None = None
     embedded: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -235,6 +238,26 @@ def visemes(judge: Judge, take: Take) -> dict[str, Any]:
     return {"viseme_errors": viseme_errors(mouth_opening(shown_points(judge, take)), real, take.sounds, take.first_frame)}
 
 
+def words(judge: Judge, take: Take) -> dict[str, Any]:
+    """How much of what the sound says a lip reader gets wrong, who sees the shown mouth alone."""
+    from metrics.words import character_errors, has_word_spaces, word_errors
+    from models.experts.lip_reader import known_as
+
+    if judge.reader is None:
+        raise Unscored("no_lip_reader")
+    if take.said is None:
+        raise Unscored("no_transcript")
+    reader, template = judge.reader
+    language = known_as(reader, take.spoken)
+    if language is None:
+        raise Unscored("language_not_read")
+    heard = reader.read(np.stack(list(along(take, template, take.frames))), language)
+    rates = {"wer": word_errors(take.said, heard).rate, "cer": character_errors(take.said, heard).rate}
+    if rates["cer"] is None:
+        raise Unscored("no_transcript")
+    return rates if has_word_spaces(language) else rates | {"wer": Null("no_word_spaces")}
+
+
 def elsewhere(reason: str) -> Callable[[Judge, Take], dict[str, Any]]:
     """The figure that a video alone never has: its columns are for rows that come from somewhere else."""
 
@@ -253,7 +276,7 @@ FIGURES: tuple[tuple[tuple[str, ...], Figure], ...] = (
     (("identity_similarity",), identity),
     (("landmark_distance", "lmd", "opening_correlation"), lips), (("truth_opening_correlation",), truth),
     (("viseme_errors",), visemes),
-    (("blink_rate", "head_motion", "jitter"), motion), (("wer", "cer"), elsewhere("no_lip_reader")),
+    (("blink_rate", "head_motion", "jitter"), motion), (("wer", "cer"), words),
     (("lve", "fdd"), elsewhere("no_meshes")))
 METRICS = tuple(name for names, _ in FIGURES for name in names)
 
@@ -276,6 +299,20 @@ def _sound(take: Take) -> np.ndarray:
     if take.samples is None:
         raise Unscored(take.no_sound)
     return take.samples
+
+
+def along(take: Take, template: Any, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """A view (core.views.ViewTemplate) of each frame along the take's track. Unscored without one, or without the landmarks that
+    the view needs."""
+    from core.views import view_transforms
+    from models.experts.finder import s3fd_boxes
+
+    face = _face(take)
+    if template.kind in ("mouth", "registration") and face.meshed.mean() < 0.5:
+        raise Unscored("no_mesh")
+    boxes = face.boxes if template.kind != "syncnet" else s3fd_boxes(face.boxes, take.finder)
+    moves = view_transforms(template, boxes, face.landmarks)
+    return (template.cut(frame, move) for frame, move in zip(frames, moves, strict=False))
 
 
 def _boxes(take: Take, region: str) -> np.ndarray | Null:

@@ -6,15 +6,19 @@ The figures themselves, and where to add one, are in stages/figures.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.errors import UserError
 from core.reel import Reel
-from stages.figures import FIGURES, METRICS, Null, Take, Unscored
+from stages.figures import FIGURES, METRICS, Null, Take, Unscored, along
+
+if TYPE_CHECKING:
+    from core.cells import Cell
 
 TRACK_JPEG_QUALITY = 2  # of the frames in which the published pipeline finds faces
 NETWORKS = {"lpips": "lpips_alexnet", "identity": "sface"}  # config key -> name in core.weights: used where the file is here
@@ -24,7 +28,8 @@ class Judge:
     """Everything that stays the same from row to row: protocol, expert, mesh, networks.
 
     config: protocol, vshift, min_windows, view (of core.params.View), expert (`read_expert`; None: LSE is null with `no_expert`),
-    mesh (kind, path) or None, smooth_frames, sound ("clip" or "file"), and by name of NETWORKS a file or None.
+    mesh (kind, path) or None, smooth_frames, sound ("clip" or "file"), and by name of NETWORKS a file or None. Where they are not
+    there: precision float32, reader (`read_reader`) None.
     """
 
     def __init__(self, config: dict[str, Any]):
@@ -42,12 +47,27 @@ class Judge:
             from models.experts.syncnet import open_sync
 
             torch.set_num_threads(1)
+            check_precision(config["expert"], self.precision)
             self.expert = open_sync("syncnet" if config["expert"]["network"] == "full" else "small",
-                                    load_torch(Path(config["expert"]["path"])), self.template.shape)
+                                    load_torch(Path(config["expert"]["path"])), self.template.shape, self.precision)
         if config["mesh"] is not None:
             from models.experts.landmarks import open_landmarker
 
             self.mesh = open_landmarker(Path(config["mesh"][1]), config["mesh"][0])
+
+    @property
+    def precision(self) -> str:
+        """What the expert's video branch calculates in."""
+        return self.config.get("precision", "float32")
+
+    @cached_property
+    def reader(self) -> tuple[Any, Any] | None:
+        """The lip reader and the view that it is shown, or None where none is named."""
+        from core.views import ViewTemplate
+        from models.experts.lip_reader import open_lip_reader
+
+        named = self.config.get("reader")
+        return None if named is None else (open_lip_reader(named["target"], named["weights"]), ViewTemplate(**named["view"]))
 
     @cached_property
     def perceptual(self) -> Any:
@@ -95,27 +115,20 @@ class Judge:
         scale, shift = s3fd_box(finder) if self.template.kind == "syncnet" else (1.0, 0.0)
         return describe(self.protocol, view=self.template.kind, height=height, width=width, vshift=self.config["vshift"],
                         min_windows=self.config["min_windows"], finder=finder, box_scale=scale, box_shift=shift,
-                        sound=self.config["sound"])
+                        sound=self.config["sound"], precision=self.precision,
+                        reader=(self.config.get("reader") or {}).get("name"))
 
     def crops(self, take: Take) -> np.ndarray:
         """What the sync expert sees: uint8 (n, height, width, 3). Unscored without a face where the protocol needs one."""
         import cv2
 
         from core.media import jpeg_roundtrip_mjpeg
-        from core.views import view_transforms
-        from models.experts.finder import s3fd_boxes
 
         frames = take.frames if take.sync_frames is None else take.sync_frames
         height, width = self.template.shape
         if self.protocol.picture == "whole frame":
             return np.stack([f if f.shape[:2] == (height, width) else cv2.resize(f, (width, height)) for f in frames])
-        if take.face is None:
-            raise Unscored(take.no_track)
-        if self.template.kind == "mouth" and take.face.meshed.mean() < 0.5:
-            raise Unscored("no_mesh")
-        boxes = take.face.boxes if self.template.kind != "syncnet" else s3fd_boxes(take.face.boxes, take.finder)
-        moves = view_transforms(self.template, boxes, take.face.landmarks)
-        cut = (self.template.cut(f, m) for f, m in zip(frames, moves, strict=False))
+        cut = along(take, self.template, frames)
         return np.stack(list(jpeg_roundtrip_mjpeg(cut) if self.protocol.jpeg else cut))
 
 
@@ -129,19 +142,22 @@ def seen_frames(judge: Judge, source: Any, start: int, n: int, threads: int = 1)
     return Reel(lambda: media.read_frames_jpeg(source, start=start, stop=start + n, quality=quality, threads=threads), n)
 
 
-def sources(params: Any) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
-    """(track id -> its row with `media`, the folder of its file, and that file's sha256; clip id -> its sound) of all corpora."""
+def sources(params: Any, rows: list[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, Cell]]:
+    """(track id -> its row with `media`, the folder of its file, and that file's sha256; clip id -> its sound) of generated rows.
+    Bytes are cells."""
+    from core.cells import light_rows
     from core.shards import read_rows
-    from core.sound import clip_sounds
+    from core.sound import light_sounds
     from core.stage import out_folder
 
+    wanted, heard = {r["track_id"] for r in rows}, {r["audio_clip_id"] for r in rows}
     tracks, clips = {}, {}
     for who in params.instances():
         folder = out_folder("download", who.name)
         sha = {r["recording_id"]: r["sha256"] for r in read_rows(folder, "recordings", ["recording_id", "sha256"])}
         tracks |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]}
-                   for r in read_rows(out_folder("track", who.name), "tracks")}
-        clips |= {clip_id: r["audio"] for clip_id, r in clip_sounds(who.name).items()}
+                   for r in light_rows(out_folder("track", who.name), "tracks", where=("track_id", wanted))}
+        clips |= {clip_id: r["audio"] for clip_id, r in light_sounds(who.name, heard).items()}
     return tracks, clips
 
 
@@ -175,3 +191,34 @@ def networks() -> tuple[dict[str, str | None], dict[str, str]]:
         else:
             config[key], marks[key] = str(found.path), found.sha256
     return config, marks
+
+
+def check_precision(expert: dict[str, Any], precision: str) -> None:
+    """UserError where an expert (`read_expert`) cannot calculate in what score.precision asks for."""
+    if precision != "float32" and expert["network"] != "full":
+        raise UserError(f"score.precision {precision}: {expert['path']} is a small network, which calculates in float32 only; "
+                        "leave score.precision out, or name SyncNet's weights in score.expert")
+
+
+def read_reader(score: Any, views: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The lip reader that params.score names: target, weights, view (of core.params.View) and name, with a digest of its module
+    and weights; None where none is named. UserError where it cannot be opened, or looks at a view that `views` does not have."""
+    from core.digest import digest_file, digest_of
+    from core.weights import use_file
+    from models.experts.lip_reader import open_lip_reader, source_of
+
+    if score.lip_reader is None:
+        return None
+    weights = None if score.lip_reader_weights is None else Path(score.lip_reader_weights)
+    if weights is not None and not weights.is_file():
+        raise UserError(f"score.lip_reader_weights: {weights}: no such file; name the one that {score.lip_reader} is opened with")
+    try:
+        reader = open_lip_reader(score.lip_reader, weights)
+    except ValueError as error:
+        raise UserError(f"score.lip_reader: {error}") from error
+    if reader.view not in views:
+        raise UserError(f"score.lip_reader {score.lip_reader}: it looks at the view {reader.view!r}, which params.crop.views "
+                        "does not define")
+    files = [digest_file(source_of(score.lip_reader)), None if weights is None else use_file(weights).sha256]
+    return {"target": score.lip_reader, "weights": weights, "view": views[reader.view].model_dump(),
+            "name": f"{reader.name}:{digest_of(files)[:8]}"}

@@ -7,6 +7,7 @@ for real and generated video alike. A metric that cannot be computed is null, wi
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from core.cells import filled, light_rows
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params, WeightsFile
@@ -35,20 +37,24 @@ def prepare(instance: str, params: Params) -> tuple[list[Work], dict[str, Any], 
     """(the items, the mapper's config, the fingerprint) of one scoring."""
     from core.choose import MESHES, choose
     from metrics.protocols import protocol
-    from stages.judge import networks, sources
+    from stages.judge import check_precision, networks, read_reader, sources
 
-    expert = find_expert(params)
+    expert, asked = find_expert(params), params.score
+    check_precision(expert, asked.precision)
+    reader = read_reader(asked, params.crop.views)
     needs, has = protocol(params.score.protocol).view, params.crop.views[expert["view"]].kind
     if needs not in (None, has):
         raise UserError(f"score.protocol {params.score.protocol}: it needs an expert that looks at a {needs} view, and "
                         f"{expert['path']} looks at {expert['view']!r}, a {has} view; name another protocol or expert")
     nets, net_marks = networks()
-    generated = read_rows(out_folder("generate", instance), "generated")
-    tracks, clips = sources(params)
+    generated = list(light_rows(out_folder("generate", instance), "generated"))
+    tracks, clips = sources(params, generated)
     mesh, mesh_file = choose(tracked_mesh(tracks[r["track_id"]]["landmarker"] for r in generated) or params.track.landmarker, MESHES)
+    shown = {t["recording_id"] for t in tracks.values()}
     truth = {r["recording_id"]: (r["gap"], r["phonemes"]) for who in params.instances()
-             for r in read_rows(out_folder("download", who.name), "truth", ["recording_id", "gap", "phonemes"])}
+             for r in light_rows(out_folder("download", who.name), "truth", ["recording_id", "gap", "phonemes"], ("recording_id", shown))}
     videos = {r["generated_id"]: r["video"] for r in generated}
+    said = {} if reader is None else transcripts(params)
     sampled = {r["track_id"] for r in generated if r["sample"]}  # what figures of sets need of these is kept
     work = []
     for row in generated:
@@ -57,13 +63,31 @@ def prepare(instance: str, params: Params) -> tuple[list[Work], dict[str, Any], 
         payload = {"row": {k: v for k, v in row.items() if k != "video"}, "track": track, "audio": clips[row["audio_clip_id"]],
                    "video": videos[row["video_of"] or row["generated_id"]], "gap": gap, "phonemes": phonemes,
                    "sampled": row["track_id"] in sampled}
+        if reader is not None:
+            payload |= {"said": said.get((row["audio_clip_id"], row["n_frames"])), "spoken": row["audio_language"]}
         work.append(Work(row["generated_id"], digest_of(payload), payload, row))
     mark = {"expert": expert["sha256"], "landmarker": f"{mesh}:{mesh_file.sha256}", **net_marks}
-    fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin", "ablation_experts"}),
+    if reader is not None:
+        mark["lip_reader"] = f"{reader['name']}:{digest_of(reader['view'])}"
+    fixed = {**params.score.model_dump(exclude={"expert", "expert_valid_margin", "ablation_experts", "lip_reader_weights"}),
              "view": params.crop.views[expert["view"]].model_dump(), "smooth_frames": params.track.smooth_frames}
-    config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip",
+    config = fixed | nets | {"expert": expert, "mesh": (mesh, str(mesh_file.path)), "sound": "clip", "reader": reader,
                              "threads": params.executor.codec_threads}
     return work, config, seal("score", fixed, mark)
+
+
+def transcripts(params: Params) -> dict[tuple[str, int], str]:
+    """(clip id, frames) -> what is said in these frames, for clips that are the whole of a recording whose index says it. Which
+    of the words a part of one has, nobody knows."""
+    found = {}
+    for who in params.instances():
+        rows = read_rows(out_folder("download", who.name), "recordings", ["recording_id", "n_frames", "extra"])
+        told = {r["recording_id"]: (r["n_frames"], json.loads(r["extra"] or "{}").get("transcript")) for r in rows}
+        for clip in read_rows(out_folder("segment", who.name), "clips", ["clip_id", "recording_id", "start_frame", "n_frames"]):
+            n_frames, transcript = told[clip["recording_id"]]
+            if transcript and (clip["start_frame"], clip["n_frames"]) == (0, n_frames):
+                found[clip["clip_id"], n_frames] = transcript
+    return found
 
 
 def tracked_mesh(landmarkers: Iterable[str | None]) -> str | None:
@@ -110,6 +134,7 @@ class Mapper:
         from stages.judge import seen_frames
         from stages.set_figures import remains
 
+        payload = filled(payload)
         row, at = payload["row"], payload["track"]
         track, n = load_track(at), row["n_frames"]
         same_words, generated = row["condition"] == "self", payload["video"] is not None
@@ -126,7 +151,8 @@ class Mapper:
                     # A real clip that says something else is no reference: only the same words may be compared.
                     no_source="is_the_reference" if not generated else "other_words",
                     points=None if generated else known_points(track, n), sounds=payload["phonemes"],
-                    first_frame=at["start_frame"], ask_lags=row["system"] == "real")
+                    first_frame=at["start_frame"], ask_lags=row["system"] == "real", said=payload.get("said"),
+                    spoken=payload.get("spoken"))
         take.truth, take.no_truth = _truth(payload["gap"], at["start_frame"], n, same_words)
         scored = carry(row, "scores") | self._judge(take)
         return {"scores": [scored], "embeddings": [remains(scored, take, lips=payload["sampled"])]}

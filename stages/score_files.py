@@ -24,6 +24,7 @@ from core.timing import FPS, SAMPLES_PER_FRAME, SYNCNET_FRAMES
 
 LONGEST_GAP_S = SYNCNET_FRAMES / FPS  # a hole as long as a sync window leaves windows that show nothing
 STEADY_SHARE = 0.9  # of the frames that a face must be seen in, where its track is not what the expert looks at
+SHOT_THRESHOLD = 3.0  # of the protocol that cuts at scene cuts; params.segment has its own
 CORPUS = "files"
 REAL = "real"
 
@@ -46,6 +47,7 @@ class Entry:
     audio_language: str | None = None
     training_languages: tuple[str, ...] = ()
     sample: int = 0
+    transcript: str | None = None  # the words of the sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Scorer:
                  fetch: bool = True):
         from core.choose import FINDERS, MESHES, choose
         from core.weights import WeightsMissing, find
-        from stages.judge import Judge, networks, read_expert
+        from stages.judge import Judge, networks, read_expert, read_reader
         from stages.set_figures import Networks, find_networks
         from stages.track import KEEP_SCORE
 
@@ -121,7 +123,8 @@ class Scorer:
         scoring = params.score if params else Score(expert="none")
         self.judge = Judge({"protocol": protocol, "vshift": scoring.vshift, "min_windows": scoring.min_windows,
                             "view": view_of(known, params), "expert": known, "mesh": mesh and (mesh, str(mesh_file.path)),
-                            "smooth_frames": settings.smooth_frames, "sound": "file", **networks()[0]})
+                            "smooth_frames": settings.smooth_frames, "sound": "file", "precision": scoring.precision,
+                            "reader": read_reader(scoring, params.crop.views if params else {}), **networks()[0]})
         sets = params.sets if params else Sets()
         found, marks = find_networks(None if sets.i3d is None else Path(sets.i3d.weights))
         self.set_networks, self.recall = Networks({**found, "every": sets.every}, marks), sets.recall
@@ -193,7 +196,9 @@ class Scorer:
                     finder=self.finder_name, no_track=base.no_track, sync_frames=seen_frames(self.judge, shown.path, start, n),
                     no_sync=shown.no_sync or sound.no_sync or (face.no_sync if face else None),
                     source=None if no_source else reel(base.path), no_source=no_source,
-                    points=known_points(track, n) if own and track is not None else None, ask_lags=entry.system == REAL)
+                    points=known_points(track, n) if own and track is not None else None, ask_lags=entry.system == REAL,
+                    said=entry.transcript if (start, n) == (0, shown.n_frames) else None,
+                    spoken=entry.audio_language or entry.language)
 
     def _row(self, entry: Entry, k: int, take: Any, reason: str = "") -> dict[str, Any]:
         from stages.figures import METRICS
@@ -245,29 +250,36 @@ class Scorer:
 
     def _faces(self, path: Path) -> tuple[list[Seen], str]:
         """(the faces that are seen long enough to be judged, from left to right, the best one where none is; why there are none).
-        Where the expert sees whole frames, the largest face alone, through the whole video."""
+        Where the expert sees whole frames, the largest face alone, through the whole video; under a protocol that cuts at scene
+        cuts, shot after shot."""
         from core import media
+        from stages.segment import SHOT_SIDE, find_shots
         from stages.track import START_SCORE, follow
 
-        found, n = follow(media.read_frames(path), self._finder, self.judge.mesh, every=self._settings.every,
-                          iou_least=self._settings.iou, start_score=START_SCORE[self._kind])
+        cuts = find_shots(media.read_small_frames(path, SHOT_SIDE), SHOT_THRESHOLD)[1] if self.judge.protocol.cuts else []
+        found, since, n = [], {}, 0
+        for begin, end in zip([0, *cuts], [*cuts, None], strict=True):
+            faces, n = follow(media.read_frames(path, start=begin, stop=end), self._finder, self.judge.mesh,
+                              every=self._settings.every, iou_least=self._settings.iou, start_score=START_SCORE[self._kind])
+            since |= {id(face): (begin, n) for face in faces}
+            found += faces
         smooth, least = self._settings.smooth_frames, self.judge.config["min_windows"] + SYNCNET_FRAMES
         if self.judge.protocol.picture == "whole frame":
             found.sort(key=lambda f: (-f.side(), min(f.boxes)))
             steady = found and len(found[0].covered()) >= STEADY_SHARE * n
             return ([Seen(found[0].track(n, smooth), 0, None)] if steady else []), "face_lost" if found else "no_face"
         long = [f for f in found if len(f.covered()) >= least] or sorted(found, key=lambda f: -len(f.covered()))[:1]
-        long.sort(key=lambda f: float(np.median([b[0] for b in f.boxes.values()])))
+        long.sort(key=lambda f: (since[id(f)], float(np.median([b[0] for b in f.boxes.values()]))))
         out = []
         for face in long:
-            covered = face.covered()
+            covered, (begin, n) = face.covered(), since[id(face)]
             first, last = covered[0], covered[-1] + 1
             whole = face.track(n, smooth)
             small = face.side() < self._settings.min_face_px
             why = "gap_in_track" if len(covered) < last - first else "face_too_small" if small else None
             out.append(Seen(replace(whole, boxes=whole.boxes[first:last], landmarks=whole.landmarks[first:last],
                                     meshed=whole.meshed[first:last]),
-                            first, why))
+                            begin + first, why))
         return out, "no_face"
 
 
@@ -300,7 +312,8 @@ def with_controls(entries: Iterable[Entry]) -> list[Entry]:
                                and e.condition == "self"}
     for e in entries:
         if e.reference is not None and e.reference not in real:
-            real[e.reference] = Entry(e.reference_name, e.reference, language=e.language, speaker=e.speaker, system=REAL)
+            real[e.reference] = Entry(e.reference_name, e.reference, language=e.language, speaker=e.speaker, system=REAL,
+                                      transcript=e.transcript if e.condition == "self" else None)
     shuffled = []
     if not any(e.system == REAL and e.condition == "shuffled" for e in entries):
         for e in real.values():
@@ -308,7 +321,7 @@ def with_controls(entries: Iterable[Entry]) -> list[Entry]:
                             key=lambda o: (o.speaker is None or o.speaker != e.speaker, o.name <= e.name, o.name))
             if others:
                 shuffled.append(replace(e, condition="shuffled", audio=others[0].generated, audio_name=others[0].name,
-                                        audio_language=others[0].language))
+                                        audio_language=others[0].language, transcript=others[0].transcript))
     return [*entries, *(e for p, e in real.items() if p not in given), *shuffled]
 
 

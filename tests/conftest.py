@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +21,7 @@ for name, value in (("DVC_NO_ANALYTICS", "1"), ("DO_NOT_TRACK", "1"), ("PREFECT_
 # The files that take longest, first: begun last, one of them would keep one process busy while the other has nothing to do.
 # test_bench is last of them, for it reads the run that test_whole makes.
 LONG = ("tests/test_whole.py", "tests/flows/test_nightly.py", "tests/stages/test_real.py", "tests/flows/test_run.py",
-        "tests/models/test_syncnet.py", "tests/flows/test_worker.py", "tests/flows/test_node.py", "tests/core/test_executor_faults.py",
+        "tests/stages/test_judge.py", "tests/flows/test_worker.py", "tests/flows/test_node.py", "tests/core/test_executor_faults.py",
         "tests/stages/test_train.py", "tests/core/test_workers_dask.py", "tests/flows/test_remotes.py", "tests/test_bench.py")
 
 
@@ -42,6 +45,23 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real clips: set BABELFACE_SHARED to it")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def librosa():
+    """librosa, without what it has Numba compile when it is first imported: half a minute for functions that no test calls."""
+    if "librosa" not in sys.modules and "numba" not in sys.modules:
+        sys.modules["numba"] = MagicMock()
+        try:
+            import librosa
+
+            librosa.stft(np.zeros(800), n_fft=800)  # its modules are imported when a function first needs them
+            librosa.filters.mel(sr=16_000, n_fft=800)
+        except ImportError:
+            pass  # said below
+        finally:
+            del sys.modules["numba"]
+    return pytest.importorskip("librosa")
 
 
 @pytest.fixture

@@ -190,6 +190,7 @@ def test_the_corpus_of_the_claims_has_the_speakers_they_ask_for(root, project):
     params = check_params(merged(yaml.safe_load((root / "params.yaml").read_text()), claims.overrides(project, size)))
     trained = {t for e in params.train.systems.values() for t in params.training_languages(e)}
     assert trained
+    assert (params.track.finder, params.track.landmarker) == ("blazeface", "facemesh"), "not whatever this machine has"
     for who in params.instances():
         n = params.corpora[who.corpus].languages[who.language].speakers
         dealt = _quota(n, params.split, who.language in trained)
@@ -227,19 +228,50 @@ def test_throughput_counts_frames_and_shares_all_time_out(built, project, tmp_pa
     write_video(grey, [np.full((96, 96, 3), 128, np.uint8)] * 60, audio=np.zeros(60 * 640, np.int16), audio_codec="flac")
     assert throughput.find_videos(tmp_path) == [grey]
     assert throughput.first_of_each_size([speaking, grey], None, "96x96") == [grey]
-    result = throughput.measure([speaking, grey], project, processes=1, scales=True)
+    result = throughput.measure([speaking, grey], project, processes=1)
     files = {f["file"]: f for f in result["files"]}
     assert files["nobody.mkv"]["n_frames"] == 0 and files["nobody.mkv"]["refused"]
     assert files[speaking.name]["n_frames"] == files[speaking.name]["n_decoded"] > 50
-    (row,), scaling = result["sizes"], result["scaling"]
-    assert row["size"] == "144x144" and row["n_files"] == 1 and row["passes"] is None and result["passes"] is scaling["passes"]
+    (row,) = result["sizes"]
+    assert row["size"] == "144x144" and row["n_files"] == 1 and row["passes"] is None and result["passes"] is None
     assert sum(row["parts"].values()) == pytest.approx(1)
     assert all(row["parts"][p] > 0 for p in ("decode", "shots and voice", "finder", "mesh", "cut", "jpeg", "features"))
     assert 0 < row["share_of_decode_alone"] < 1
     assert "nobody.mkv" in throughput.text(result)
-    assert (scaling["n_files"], scaling["n_frames"], scaling["target"]) == (4, 2 * row["n_frames"], 0.85)
-    assert 0.2 < scaling["by_clock"] < 5
-    assert "times as fast as one by the clock" in throughput.text(result)
+
+
+def test_scaling_times_the_stages_themselves(built, tmp_path, monkeypatch, capsys):
+    from core.params import check_params, load_params
+    from flows.workspace import merged
+
+    for path in built.iterdir():  # the workspace, but with data of its own
+        if path.name not in ("data", ".babelface"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "data").mkdir()
+    for made in ("download", "inspect"):
+        (tmp_path / "data" / made).symlink_to(built / "data" / made)
+    monkeypatch.chdir(tmp_path)
+    arm = throughput.time_stages("synthetic-x-gap", load_params(built / "params.yaml"), 1)
+    assert list(arm["stages"]) == ["segment", "track", "crop", "features"] and arm["workers"] == 1
+    assert all(s["workers_cpu_s"] > 0 for s in arm["stages"].values())
+    rows = read_rows(built / "data/features/synthetic-x-gap", "features", ["clip_id", "n_frames"])
+    assert arm["n_frames"] == sum({r["clip_id"]: r["n_frames"] for r in rows}.values())
+    raw = yaml.safe_load((built / "params.yaml").read_text())
+    params = check_params(merged(raw, throughput.overrides(tmp_path, "yunet", "facemesh")))
+    assert [i.name for i in params.instances()] == ["real-en"]
+    assert (params.track.finder, params.track.landmarker) == ("yunet", "facemesh")
+
+
+def test_scaling_is_judged_by_the_clock():
+    def arm(workers: int, clock_s: float) -> dict:
+        seconds = {"clock_s": clock_s, "own_cpu_s": 1.0, "workers_cpu_s": 8.0}
+        return {"workers": workers, "n_frames": 9, "stages": {"track": seconds}}
+
+    found = throughput.compared(arm(1, 10.0), arm(2, 5.5))
+    assert found["by_clock"] == pytest.approx(10 / 5.5) and found["by_cpu"] == pytest.approx(9 / 5) and found["passes"]
+    assert not throughput.compared(arm(1, 10.0), arm(2, 6.0))["passes"]
+    result = {"finder": "f", "landmarker": "m", "views": [], "processes": 2, "load_average": [1.0], "sizes": [], "files": []}
+    assert "executor.workers 2 is 1.82 times as fast" in throughput.text(result | {"scaling": found | {"n_files": 2}})
 
 
 @pytest.mark.parametrize(("cpu_s", "passes"), [(1.0, True), (2.0, False)])
@@ -290,6 +322,18 @@ def test_the_tables_of_the_statistics_and_their_verdict():
     assert result["families"][0]["any_after_holm"] <= result["families"][0]["any_below"]
     bad = {**result, "passes": False}
     assert "FAIL" in stats.text(bad)
+    assert [(r["n_speakers"], r["shared"], r["judged"]) for r in result["jackknife"]] == [(2, False, False), (10, False, True),
+                                                                                         (10, True, False)]
+    assert all(r["missed"].keys() == {"difference", "slope", "kept"} for r in result["jackknife"])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_simulated_intervals_across_languages_miss_the_truth_about_as_often_as_announced(shared, monkeypatch):
+    row = stats.misses(6, shared, 250, seed=3)
+    assert all(0.005 < share < (0.16 if shared else 0.105) for share in row["missed"].values()), row  # four standard errors
+    whole = stats.strata.jackknife
+    monkeypatch.setattr(stats.strata, "jackknife", lambda drawn, figure, level: whole(drawn, figure, 0.6))
+    assert all(share > 0.2 for share in stats.misses(6, shared, 100, seed=3)["missed"].values()), "narrow intervals are seen"
 
 
 def test_the_report_benchmark_counts_its_rows_and_can_fail(capsys):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,21 +68,24 @@ def killed_and_finished(tmp_path_factory, prefect_home) -> tuple[Path, str]:
     while (alive := stage_processes(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive, "a stage outlived the flow: two could write the same output"
-    kept = {p.name: p.stat().st_mtime_ns for p in scratch_files(folder, "download")}
-    assert kept, "what was rendered before the kill is kept"
+    assert scratch_files(folder, "download"), "what was rendered before the kill is kept"
 
     # 2. The same command; this time a training stage is killed after its first checkpoint.
     flow = start()
     wait_for(lambda: any((folder / "data/download").glob("synthetic-*/stats.json")), flow)
-    wait_for(lambda: list((folder / ".babelface/work/train/syncnet").glob("*")), flow)
-    for process in stage_processes(folder):
-        if "stages.train" in process.cmdline():
-            process.kill()
+    begun = [line for log in (folder / ".babelface/logs").glob("download-*.log") for line in log.read_text().splitlines()]
+    assert any("already_done=" in line and "already_done=0" not in line for line in begun), "what was kept is not rendered again"
+    wait_for((folder / ".babelface/work/train/syncnet/checkpoint.pt").exists, flow)
+    training = [p for p in stage_processes(folder) if "stages.train" in p.cmdline() and "syncnet" in p.cmdline()]
+    for process in training:
+        process.kill()
+    assert training, "there was somebody to kill"
     flow.wait(timeout=900)
 
     # 3. And once more, to the end.
     last = run(folder, "evaluate", "--jobs", "2", prefect_home=prefect_home)
     assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]
+    assert "going on at step" in (folder / ".babelface/logs/build/train-syncnet.txt").read_text()
     return folder, last.stdout
 
 
@@ -93,6 +97,16 @@ def test_every_stage_ran_and_the_report_is_there(built):
     assert (built / "results/report/index.html").stat().st_size > 10_000
     summary = json.loads((built / "results/summary.json").read_text())
     assert set(LANGUAGES) <= set(summary["real"])
+
+
+def test_dvc_draws_losses_and_gaps(built):
+    shown = subprocess.run([sys.executable, "-m", "dvc", "plots", "show", "--json"], cwd=built, env=environment(), text=True,
+                           capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+    drawn = json.loads(shown)["data"]
+    assert sorted(drawn) == [f"results/plots/{p}.csv" for p in ("gap/speech2vid-en", "losses/speech2vid-en", "losses/syncnet")]
+    (losses,) = drawn["results/plots/losses/syncnet.csv"]
+    points = losses["content"]["data"]["values"]
+    assert len(points) == 30 and all(float(p["loss"]) > 0 for p in points) and losses["content"]["encoding"]["x"]["field"] == "step"
 
 
 def test_the_flow_killed_twice_gives_the_bytes_of_plain_dvc_repro(built, killed_and_finished):

@@ -48,6 +48,11 @@ def open_lip_reader(target: str, weights: Path | None = None, **options: Any) ->
     return reader
 
 
-def reads(reader: LipReader, language: str) -> bool:
-    """Whether a reader knows a language: the tag itself or its main part ("pt" reads "pt-BR"); an unknown one it does not."""
-    return language in reader.languages or language.partition("-")[0] in reader.languages
+def source_of(target: str) -> Path:
+    """The file of the module that `package.module:name` stands in: a reader without weights is what its code is."""
+    return Path(importlib.import_module(target.partition(":")[0]).__file__)
+
+
+def known_as(reader: LipReader, language: str | None) -> str | None:
+    """What a reader calls a language: the tag itself or its main part ("pt" for "pt-BR"); None for one that it does not read."""
+    return next((tag for tag in (language, (language or "").partition("-")[0]) if tag in reader.languages), None)

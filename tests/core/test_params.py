@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def test_yaml_cannot_run_code(tmp_path):
 
 def test_schema_for_editors_knows_every_section(raw):
     assert set(json_schema()["properties"]) >= set(raw)
+    written = json.loads((ROOT / "docs/params.schema.json").read_text(encoding="utf-8"))
+    assert written == json_schema(), "run: babelface params --schema > docs/params.schema.json"
 
 
 def test_all_means_all_but_planted(raw):

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from core import weights
+from core.errors import UserError
 from core.weights import Weight, WeightsMissing, WrongHash
 
 BODY = bytes(range(256)) * 700
@@ -244,7 +245,7 @@ def test_torch_files_are_read_as_tensors_only(places):
     (places / "trap.pkl").write_bytes(pickle.dumps(Trap()))
     (places / "text.pt").write_text("not a model")
     for file in ("trap.pt", "trap.pkl", "text.pt"):
-        with pytest.raises(ValueError, match=f"{file}: not a torch file of plain tensors"):
+        with pytest.raises(UserError, match=f"{file}: not a torch file of plain tensors"):
             weights.load_torch(places / file)
     assert not (places / "sprung").exists()
 

@@ -137,6 +137,23 @@ def test_doctor_finds_nothing_wrong_with_the_pinned_versions(monkeypatch, root):
     assert list(doctor._known_bad()) == []
 
 
+def test_doctor_says_all_of_this_machine(workspace, tmp_path, monkeypatch):
+    """Versions, models with where they are, GPU, DVC remote, Prefect; a damaged model is bad, and so is the status."""
+    from core.weights_table import TABLE
+
+    damaged = TABLE["blazeface"]
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / damaged.file).write_bytes(b"no model")
+    monkeypatch.setenv("BABELFACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    run = babelface("doctor", cwd=workspace())
+    said = " ".join(run.stdout.split())
+    for topic in ("python", "packages", "libraries", "model", "gpu", "dvc", "graph", "prefect"):
+        assert topic in said, topic
+    assert all(f"{name} " in said for name in ("prefect", "dvc", "torch", "pandas", "scikit-image", "lpips", "lightning", "scenedetect"))
+    assert run.returncode == 1 and "blazeface" in said and "wrong hash" in said and "nothing answers at PREFECT_API_URL" in said
+
+
 def test_constraints_hold_names_and_versions_only(root):
     lines = [line for line in (root / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert len(lines) > 200 and all(line.count("==") == 1 and "/" not in line and "@" not in line for line in lines)

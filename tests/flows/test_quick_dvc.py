@@ -32,13 +32,13 @@ def quick(repo: Repo, *words: str) -> None:
 
 
 def test_the_command_is_dvc_and_the_lock_has_the_bytes_that_dvc_writes(tmp_path):
-    """A build from nothing, a stage changed in the middle, nothing to do: each step in one folder by DVC and in one by this."""
+    """A build from nothing, stage by stage, a change and all in one call, nothing to do: each in one folder by DVC and in one by this."""
     plain, ours = Repo(tmp_path / "plain"), Repo(tmp_path / "ours")
-    for change in (None, ("params.yaml", "setting: 2\n"), None):
+    for change, calls in ((None, [[n] for n in NAMES]), (("params.yaml", "setting: 2\n"), [NAMES]), (None, [NAMES])):
         for repo in (plain, ours):
             if change:
                 (repo.path / change[0]).write_text(change[1])
-        for names in ([n] for n in NAMES):
+        for names in calls:
             assert plain.dvc("repro", "--single-item", *names).returncode == 0
             quick(ours, "repro", "--single-item", *names)
             assert (ours.path / "dvc.lock").read_bytes() == (plain.path / "dvc.lock").read_bytes(), names

@@ -195,6 +195,16 @@ def test_an_ablation_adds_its_own_instances_and_changes_no_score(render, raw, tm
     assert "data/bias/syncnet-en" in after["aggregate"][1] and "bias" not in {n.split("-")[0] for n in before}
 
 
+def test_the_files_of_a_lip_reader_are_dependencies_of_every_score(render, raw, tmp_path):
+    before = resolved(render(raw), raw, tmp_path / "r")
+    more = merged(raw, {"score": {"lip_reader": "tests.stages.stand_in_reader:Reader", "lip_reader_weights": "models/lips.pt"}})
+    after = resolved(render(more), more, tmp_path / "r")
+    assert {n.split("-")[0] for n in changed(before, after)} == {"score"}
+    for name in (n for n in after if n.startswith("score-")):
+        assert {"tests/stages/stand_in_reader.py", "models/lips.pt"} <= after[name][1]
+        assert after[name][2]["score.lip_reader"] == "tests.stages.stand_in_reader:Reader"
+
+
 def test_a_key_left_to_its_default_is_not_tracked(render, raw, tmp_path):
     less = {k: v for k, v in raw.items() if k != "track"}
     found = resolved(render(less), less, tmp_path / "r")

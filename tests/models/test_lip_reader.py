@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from metrics.words import word_errors
-from models.experts.lip_reader import LipReader, open_lip_reader, reads
+from models.experts.lip_reader import LipReader, known_as, open_lip_reader, source_of
 
 HERE = "tests.models.test_lip_reader"
 
@@ -39,7 +41,11 @@ def test_a_reader_is_made_by_name_and_read_with(tmp_path):
 
 def test_languages_by_their_main_part():
     reader = Told()
-    assert reads(reader, "en") and reads(reader, "pt-BR") and not reads(reader, "ja") and not reads(reader, "x-gap")
+    assert [known_as(reader, tag) for tag in ("en", "pt-BR", "ja", "x-gap", None)] == ["en", "pt", None, None, None]
+
+
+def test_the_file_of_a_reader_is_found():
+    assert source_of(f"{HERE}:Told").resolve() == Path(__file__).resolve()
 
 
 @pytest.mark.parametrize(("target", "match"), [

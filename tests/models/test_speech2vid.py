@@ -98,14 +98,14 @@ def test_sound_reaches_the_picture_before_any_training():
 
 
 def test_small_learns_to_open_the_mouth_with_the_sound(tmp_path):
-    toy, steps = ToyReader(4, 80, size=(112, 112)), 110
+    toy, steps = ToyReader(4, 80, size=(112, 112)), 80
     torch.manual_seed(0)
     model = make_system("speech2vid", width="small", stills=2, mouth_weight=4.0)
 
     def draw(step, part, rank, world):
-        return system_batch(system_draws(toy.tracks, 8, model.spec, step_rng(1, step, part))[rank::world], model.spec, toy)
+        return system_batch(system_draws(toy.tracks, 6, model.spec, step_rng(1, step, part))[rank::world], model.spec, toy)
 
-    job = Job("toy", model, draw, steps, 3e-3, 1000, 1, "d")
+    job = Job("toy", model, draw, steps, 4e-3, 1000, 1, "d")
     rows = fit(job, make_fabric("32-true", 1), Path(tmp_path) / "none.pt", say=lambda _: None)
     assert rows[-1]["l1_mouth"] < 0.6 * rows[0]["l1_mouth"]
     for track in toy.tracks[:2]:

@@ -1,42 +1,19 @@
-"""The sync experts: SyncNet v2 against the reference implementation's numbers, and what both experts promise."""
+"""The sync experts: what both promise. SyncNet v2 against the reference implementation's numbers: tests/stages/test_judge.py."""
 
 from __future__ import annotations
 
-import json
-import zlib
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from core import media
+from core.errors import UserError
 from core.mfcc import mfcc_syncnet
 from core.records import Reject
-from metrics.sync import lse
 from models.experts import syncnet
 from models.experts.syncnet import SyncNet, SyncNetSmall, embed_clip, n_score_windows, open_sync, to_grey
-
-GOLDEN_CLIPS = ("syncnet_example.avi", "vox_00010.mp4", "vox_00086.mp4", "grid_bbaf2n.mpg")
-
-
-def golden_fill(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights by the recipe of syncnet_reference.json, 'weight_fill': a function of each tensor's name and shape."""
-    with torch.no_grad():
-        for name, t in sorted(model.state_dict().items()):
-            r = torch.randn(t.shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())), dtype=torch.float32)
-            if name.endswith("num_batches_tracked"):
-                t.zero_()
-            elif name.endswith("running_var"):
-                t.copy_(1 + 0.1 * r.abs())
-            elif name.endswith("running_mean"):
-                t.copy_(0.1 * r)
-            elif t.dim() <= 1:
-                t.copy_(1 + 0.1 * r if name.endswith("weight") else 0.1 * r)
-            else:
-                t.copy_(r * (0.5 / t[0].numel()) ** 0.5)
-    return model
+from tests.models.golden import golden_fill
 
 
 @lru_cache(maxsize=1)
@@ -45,66 +22,8 @@ def golden_net() -> SyncNet:
     return golden_fill(open_sync("syncnet"))
 
 
-def squashed(frames) -> np.ndarray:
-    import cv2
-
-    return np.stack([f if f.shape[0] == 224 else cv2.resize(f, (224, 224)) for f in frames])
-
-
-def golden_of(shared: Path, clip: str) -> dict:
-    return json.loads((shared / "golden" / "syncnet_reference.json").read_text())["clips"][clip]
-
-
-@pytest.mark.parametrize("clip", GOLDEN_CLIPS)
-def test_the_reference_implementations_numbers(shared, clip):
-    """syncnet-v2-decoded: network, cepstra, resampling and arithmetic."""
-    golden = golden_of(shared, clip)["decoded_frames"]
-    path = shared / "real" / "clips" / clip
-    frames, samples = squashed(media.read_frames(path)), media.read_audio(path)
-    assert (len(frames), len(samples)) == (golden["frames"], golden["samples"])
-    video, audio = embed_clip(golden_net(), frames, samples)
-    found = lse(video, audio)
-    assert found.n_windows == golden["windows"] and found.offset_frames == golden["offset"]
-    np.testing.assert_allclose(found.mean_dist, golden["mean_dist"], rtol=1e-6, atol=6e-6)  # printed with five decimals
-    assert found.lse_d == pytest.approx(golden["lse_d"], rel=1e-6) and found.lse_c == pytest.approx(golden["lse_c"], rel=1e-4)
-    for mine, theirs in ((video, golden["video_embedding_first8"]), (audio, golden["audio_embedding_first8"])):
-        assert np.abs(mine[0, :8] - theirs).max() <= 1e-4 * np.linalg.norm(theirs)
-
-
-@pytest.mark.parametrize("clip", GOLDEN_CLIPS)
-def test_the_reference_scorers_numbers_through_jpeg(shared, clip):
-    """syncnet-v2-whole-frame: nearer than without JPEG, on every clip."""
-    golden = golden_of(shared, clip)
-    path, wanted = shared / "real" / "clips" / clip, golden["jpeg_protocol"]
-    found = lse(*embed_clip(golden_net(), squashed(media.read_frames_jpeg(path)), media.read_audio(path)))
-    assert found.offset_frames == wanted["offset"] and found.n_windows == wanted["windows"]
-    assert found.lse_d == pytest.approx(wanted["lse_d"], rel=3e-3) and found.lse_c == pytest.approx(wanted["lse_c"], rel=6e-3)
-    apart, without = (np.abs(np.array(curve) - wanted["mean_dist"]).mean()
-                      for curve in (found.mean_dist, golden["decoded_frames"]["mean_dist"]))
-    assert apart < without
-
-
-def test_the_published_figures_with_the_published_weights(shared):
-    """syncnet_python's README: offset 3, 5.353, 10.021 for its demo clip."""
-    from core.weights import WeightsMissing, find, load_torch
-
-    try:
-        file = find("syncnet_v2", fetch=False)
-    except WeightsMissing:
-        pytest.skip("the public syncnet_v2.model is not here: put it into BABELFACE_MODELS or the weights' cache")
-    path = shared / "real" / "clips" / "syncnet_example.avi"
-    found = lse(*embed_clip(open_sync("syncnet", load_torch(file.path)), squashed(media.read_frames_jpeg(path)),
-                            media.read_audio(path)))
-    assert found.offset_frames == 3
-    assert found.lse_d == pytest.approx(5.353, abs=0.02) and found.lse_c == pytest.approx(10.021, abs=0.03)
-
-
-def test_bfloat16_moves_scores_by_a_hair():
-    rng = np.random.default_rng(0)
-    frames = np.repeat(rng.integers(0, 256, (7, 28, 28, 3), np.uint8), 8, 1).repeat(8, 2)
-    exact = golden_net().embed_video(frames)
-    rough = open_sync("syncnet", golden_net().state_dict(), precision="bfloat16").embed_video(frames)
-    assert rough.dtype == np.float32 and 0 < np.linalg.norm(rough - exact) < 0.02 * np.linalg.norm(exact)
+def test_precisions_that_there_are():
+    """What bfloat16 does to scores: tests/stages/test_judge.py."""
     for kind, precision in (("syncnet", "float16"), ("small", "bfloat16")):
         with pytest.raises(ValueError, match=f"{kind}: precision '{precision}'; expected float32"):
             open_sync(kind, precision=precision)
@@ -213,9 +132,12 @@ def test_weights_go_in_and_wrong_ones_do_not(small):
     without_counters = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     again = open_sync("syncnet", without_counters)
     assert not again.training and torch.equal(again.netfclip[3].weight, state["netfclip.3.weight"])
-    with pytest.raises(ValueError, match="not the weights of syncnet_v2.*'audio.0.bias'"):
+    with pytest.raises(UserError, match="not the weights of syncnet_v2.*'audio.0.bias'"):
         open_sync("syncnet", small.state_dict())
-    with pytest.raises(ValueError, match="1 tensors .* 'netcnnaud.0.bias'"):
+    for nothing in (torch.zeros(3), {"model": state}, {1: torch.zeros(3)}):
+        with pytest.raises(UserError, match="not the weights of syncnet_v2.* name the file that belongs to this expert"):
+            open_sync("syncnet", nothing)
+    with pytest.raises(UserError, match="1 tensors .* 'netcnnaud.0.bias'"):
         open_sync("syncnet", without_counters | {"netcnnaud.0.bias": torch.zeros(3)})
     with pytest.raises(ValueError, match="syncnet_v3"):
         open_sync("syncnet_v3")

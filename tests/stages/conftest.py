@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from core import media, shards
 from tests.core.media_clips import click_track, mux
@@ -142,12 +145,25 @@ def talkers(tmp_path_factory):
         choose("auto", MESHES)
     except WeightsMissing as error:
         pytest.skip(f"no face finder or no mesh can be had here: {str(error).splitlines()[0]}")
-    folder = workspace(tmp_path_factory.mktemp("talkers"),
-                       {"synthetic": {"adapter": "synthetic", "size": 192, "speakers": 2, "clips_per_speaker": 1, "seed": 20,
-                                      "languages": {"en": {}}}},
-                       crop={"store": ["mouth", "plain96"]}, split={"test_share": 1.0})
-    with inside(folder) as params:
-        for stage in (stages.download, stages.segment, stages.track, stages.inspect, stages.crop, stages.features):
-            stage.main("synthetic-en", params)
-        stages.split.main("all", params)
-    return folder
+
+    def make(folder):
+        workspace(folder, {"synthetic": {"adapter": "synthetic", "size": 192, "speakers": 2, "clips_per_speaker": 1, "seed": 20,
+                                         "languages": {"en": {}}}},
+                  crop={"store": ["mouth", "plain96"]}, split={"test_share": 1.0})
+        with inside(folder) as params:
+            for stage in (stages.download, stages.segment, stages.track, stages.inspect, stages.crop, stages.features):
+                stage.main("synthetic-en", params)
+            stages.split.main("all", params)
+
+    return once(tmp_path_factory, "talkers", make)
+
+
+def once(tmp_path_factory, name, make):
+    """The folder `name`, filled by make(folder) in the first of the test processes that asks for it; the others wait for it."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    base = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    with FileLock(base / f"{name}.lock"):
+        if not (base / f"{name}.done").exists():
+            make(base / name)
+            (base / f"{name}.done").touch()
+    return base / name

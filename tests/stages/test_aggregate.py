@@ -11,6 +11,7 @@ import pytest
 from core.params import load_params
 from core.shards import read_json, read_rows, shard_path, write_json, write_table
 from core.stage import UserError
+from flows.spec import plots
 from stages import aggregate
 from tests.report.fabricate import LANGUAGES, fabricate
 
@@ -81,7 +82,7 @@ def test_the_summary_is_rounded_sorted_and_counts(here):
     leaf = summary["fake-en"]["tr"]["opening_correlation"]
     rows = [r for r in read_rows(Path("data/score/fake-en"), "scores") if (r["language"], r["condition"]) == ("tr", "self")]
     mean = sum(r["opening_correlation"] for r in rows) / len(rows)
-    assert leaf == {"mean": float(f"{mean:.6g}"), "n": 14, "gap": float(f"{1 - mean:.6g}")}
+    assert leaf == {"mean": float(f"{mean:.6g}"), "n": 14, "n_speakers": 7, "gap": float(f"{1 - mean:.6g}")}
 
 
 def test_the_plots_have_a_row_for_every_figure(here):
@@ -91,6 +92,9 @@ def test_the_plots_have_a_row_for_every_figure(here):
     assert len(read["gap"]) == sum(c["gap"] is not None for c in document["cells"])
     assert {int(r["lag_frames"]) for r in read["lag"]} == set(range(-15, 16))
     assert len(read["losses"]) == 4 * 300 * 2
+    for name, how in plots(load_params()).items():
+        drawn = list(csv.DictReader(open(name, encoding="utf-8")))
+        assert drawn and all(row[how["x"]] and row[how["y"]] for row in drawn), "what dvc.yaml tells `dvc plots` to draw is there"
 
 
 def test_the_funnel_adds_up(here):

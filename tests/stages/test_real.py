@@ -127,6 +127,42 @@ def test_accepted_tracks_see_their_face_throughout(real):
         assert step < 0.5 * row["face_px"], f"{row['track_id']} jumps by {step:.0f} pixels"
 
 
+@pytest.fixture(scope="module")
+def examined(real, shared):
+    """What bench.real says of that run."""
+    from bench import real as bench
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BABELFACE_MODELS", str(shared / "models"))
+        return bench.measure(real)
+
+
+def test_the_benchmark_accounts_for_each_file_by_itself(examined, listed):
+    ends = {name: {e["reason"] for e in some} for name, some in examined["files"].items()}
+    assert set(ends) == {r["file"] for r in listed} and examined["passes"], examined["problems"]
+    wanted = {"noaudio_face.mp4": {"no_audio"}, "noface_slides.mp4": {"no_face"}, "av2av_6.webm": {"too_short"},
+              "two_speakers.mp4": {"silent_face", "no_mesh"}}
+    assert ends == {r["file"]: wanted.get(r["file"].partition("/")[2], {None}) for r in listed}
+
+
+def test_a_face_is_seen_or_found_when_looked_for_in_nearly_all_frames(examined):
+    faces = examined["faces"]
+    assert len(faces) >= 28 and min(f["found"] for f in faces) >= 0.98
+    (masked,) = [f for f in faces if f["seen"] < 0.9]
+    assert masked["file"] == "clips/two_speakers.mp4" and masked["meshed"] < 0.5 and masked["longest_unseen"] <= 25
+    assert all(f["meshed"] <= f["seen"] <= f["found"] <= 1 and f["seen"] <= f["counted"] for f in faces)
+
+
+def test_every_face_has_a_row_in_the_sheets_of_each_view_that_can_be_cut(real, examined):
+    import cv2
+
+    from bench.real import CELL_PX, ROWS
+
+    assert {name.rpartition("-")[0] for name in examined["sheets"]} == {"results/bench/real-mouth"}  # the one view stored there
+    n_rows = sum(len(cv2.imread(str(real / name))) for name in examined["sheets"]) // CELL_PX
+    assert n_rows == sum(f["end"] == "kept" for f in examined["faces"]) and len(examined["sheets"]) == -(-n_rows // ROWS)
+
+
 def test_views_are_stored_for_all_tracks_with_a_mesh(real):
     tracks = {t["track_id"]: t for t in every(real, "inspect", "inspected")}
     refused = {i: v for tag in TAGS for i, v in rejects_of(real, "crop", f"real-{tag}").items()}

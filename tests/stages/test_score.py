@@ -174,6 +174,50 @@ def test_without_an_expert_it_says_what_to_do(talkers):
         stages.score.main("controls", params)
 
 
+READER = "tests.stages.stand_in_reader:Reader"
+
+
+def test_a_lip_reader_reads_whole_recordings_whose_words_are_known(scored, tmp_path, monkeypatch):
+    folder, _ = scored
+    told = tmp_path / "work"
+    shutil.copytree(folder, told, symlinks=True)
+    monkeypatch.syspath_prepend(folder.resolve())
+    first = rows_of(told, "track", "synthetic-en", "tracks")[0]["recording_id"]
+    for path in (told / "data" / "download" / "synthetic-en" / "recordings").glob("*.parquet"):
+        rows = [r | {"extra": '{"transcript": "Bin blue, at f now"}' if r["recording_id"] == first else "{}"}
+                for r in shards.read_shard(path).to_pylist()]
+        shards.write_table(path, rows, "recordings")
+    (tmp_path / "words.txt").write_text("bin blue at s now")
+    with inside(told) as params:
+        def asked(**changes):
+            return params.model_copy(update={"score": params.score.model_copy(update=changes)})
+
+        plain = stages.score.prepare("controls", params)
+        work, config, mark = stages.score.prepare("controls", asked(lip_reader=READER))
+        other = stages.score.prepare("controls", asked(lip_reader=READER, lip_reader_weights=str(tmp_path / "words.txt")))
+        assert len({str(p[2]["weights"].get("lip_reader")) for p in (plain, (0, 0, mark), other)}) == 3
+        assert "said" not in plain[0][0].payload and plain[2]["params"].keys() == mark["params"].keys()
+        assert {w.payload["said"] for w in work if w.payload["track"]["recording_id"] == first
+                and w.payload["row"]["condition"] == "self"} == {"Bin blue, at f now"}
+        judge = stages.score.Mapper(config)
+        heard = {}
+        for one in work:
+            if one.payload["row"]["system"] == "real" and one.payload["row"]["condition"] == "self":
+                (row,) = judge(one.payload)["scores"]
+                heard[one.payload["track"]["recording_id"]] = row, {n["metric"]: n["reason"] for n in row["null_reasons"]}
+        row, _ = heard.pop(first)
+        assert (row["wer"], row["cer"]) == (pytest.approx(1 / 5), pytest.approx(4 / 17))
+        assert "reader=stand-in:" in row["protocol"] and {why["wer"] for _, why in heard.values()} == {"no_transcript"}
+        for wrong, match in ((READER.replace(":R", ":N"), "cannot be imported"),
+                             (READER.replace("Reader", "Elsewhere"), "'profile'")):
+            with pytest.raises(UserError, match=match):
+                stages.score.prepare("controls", asked(lip_reader=wrong))
+        with pytest.raises(UserError, match="lip_reader_weights.*no such file"):
+            stages.score.prepare("controls", asked(lip_reader=READER, lip_reader_weights="gone.pt"))
+        with pytest.raises(UserError, match="score.precision bfloat16.*small network"):
+            stages.score.prepare("controls", asked(precision="bfloat16"))
+
+
 def test_every_sound_of_the_truth_has_its_error(scored, rows):
     folder, _ = scored
     said = {r["recording_id"]: r["phonemes"] for r in rows_of(folder, "download", "synthetic-en", "truth")}

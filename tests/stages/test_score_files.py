@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from core import media, shards
+from core.params import Report
 from core.records import columns
 from core.stage import UserError
 from stages import score_files as work
 from stages.figures import METRICS
-from stages.score_report import write_report
+from stages.score_report import report_document, write_report
 from tests.stages.sync_clips import inside
 from tests.stages.test_score import add_expert
 
@@ -96,6 +97,42 @@ def test_refusals_have_names(scorer, films):
     assert [work.scored_at_all(only(scorer, films, name)[0]) for name in ("mute.mp4", "torn.mp4")] == [True, False]
 
 
+def test_words_are_read_off_files_too(scorer, films, monkeypatch):
+    from stages.judge import Judge
+
+    reader = {"target": "tests.stages.stand_in_reader:Reader", "weights": None, "name": "stand-in:0",
+              "view": scorer.judge.config["view"]}
+    monkeypatch.setattr(scorer, "judge", Judge(scorer.judge.config | {"reader": reader, "expert": None}))
+    row, why = only(scorer, films, "a.mp4", transcript="bin blue at f")
+    assert (row["wer"], row["cer"], why["lse_d"]) == (0, 0, "no_expert") and "reader=stand-in:0" in row["protocol"]
+    for given, wer, cer in (({}, "no_transcript", "no_transcript"), ({"transcript": "..."}, "no_transcript", "no_transcript"),
+                            ({"transcript": "a", "audio_language": "tr"}, "language_not_read", "language_not_read"),
+                            ({"transcript": "你好", "audio_language": "zh"}, "no_word_spaces", None)):
+        _, why = only(scorer, films, "a.mp4", **given)
+        assert (why["wer"], why.get("cer")) == (wer, cer)
+
+
+def test_the_tracked_protocol_follows_no_face_across_a_cut(films, talkers, scorer, tmp_path):
+    import torch
+
+    from models.experts.syncnet import SyncNetSmall
+
+    torch.manual_seed(3)
+    torch.save(SyncNetSmall((224, 224)).eval().state_dict(), tmp_path / "model.pt")
+    shards.write_json(tmp_path / "card.json", {"width": "small", "view": "syncnet"})
+    parts = [(list(media.read_frames(path, stop=40)), media.read_audio(path)[:40 * 640])
+             for path in (films / "a.mp4", films / "b.mp4")]
+    media.write_video(tmp_path / "two.mp4", parts[0][0] + parts[1][0], audio=np.concatenate([p[1] for p in parts]), crf=10)
+    entry = work.Entry("two.mp4", tmp_path / "two.mp4", language="en")
+    with inside(talkers) as params:
+        tracked = work.Scorer("syncnet-v2-tracked", tmp_path / "model.pt", params)
+    rows = tracked.rows(entry)
+    assert [(tracked.made[r["generated_id"]][1], r["n_frames"], r["n_windows"]) for r in rows] == [(0, 40, 35), (40, 40, 35)]
+    assert all(r["lse_d"] > 0 and len(r["mean_dist"]) == 31 and "cuts=shots" in r["protocol"] for r in rows)
+    assert all("jpeg=mjpeg, edges=zeros" in r["protocol"] for r in rows)
+    assert [r["n_frames"] for r in scorer.rows(entry)] == [80], "else the cut is within one track"
+
+
 def test_holes_in_picture_sound_and_track_are_refused(scorer, films, monkeypatch):
     film, sound = scorer.film(films / "a.mp4"), scorer.sound(films / "a.mp4")
     entry = work.Entry("a.mp4", films / "a.mp4")
@@ -168,11 +205,33 @@ def test_an_index_gets_its_controls_and_a_report(scorer, films, tmp_path):
     assert cell["value"]["n_clips"] == 2 and 0 < cell["gap"]["mean"] < 0.2 and "coded" in page.read_text()
     assert len(list((tmp_path / "report" / "media").glob("*.mp4"))) >= 4
     assert str(films) not in "".join(p.read_text() for p in (tmp_path / "report").glob("*.json"))
-    write_report(rows, scorer.made, tmp_path / "report")
+    torn = scorer.rows(work.Entry("torn.mp4", films / "torn.mp4", language="en", system="coded"))
+    page = write_report([*rows, *torn], scorer.made, tmp_path / "report", Report(bootstrap=100, alpha=0.1), margin=9.0)
+    again = shards.read_json(tmp_path / "report" / "report.json")
+    (step,) = again["funnel"]["steps"]
+    assert (step["in"], step["kept"], step["rejected"]) == (7, 6, {"decode_error": 1}) and again["funnel"]["adds_up"]
+    assert "7 videos went in; 6 videos were scored. 1 item was rejected" in page.read_text()
+    assert [c["value"]["n_clips"] for c in again["cells"]] == [c["value"]["n_clips"] for c in document["cells"]]
+    assert (again["resamples"], again["alpha"], again["margin"]) == (100, 0.1, 9.0)
+    with pytest.raises(UserError, match=r"of 1 videos none could be read \(decode_error 1\)"):
+        write_report(torn, scorer.made, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(UserError, match="not empty"):
         write_report(rows, scorer.made, tmp_path / "mine")
+
+
+def test_without_real_video_scores_stay_and_it_is_said(scorer, films):
+    from report.markdown import markdown
+
+    rows = [r for n in "ab" for r in scorer.rows(work.Entry(f"{n}.mp4", films / f"{n}.mp4", language="en", system="coded"))]
+    document = report_document(rows, Report(bootstrap=100), 0.0)
+    assert [(v["valid"], v["reason"]) for v in document["validity"]] == [(False, "no_real_and_shuffled_pairs")]
+    cell = next(c for c in document["cells"] if c["metric"] == "lse_d")
+    assert cell["value"]["n_clips"] == 2 and cell["value"]["mean"] > 0 and cell["nulls"] == {}
+    said = markdown(document)
+    assert "Not checked: no real clip with shuffled sound in en." in said and "rank real sound" not in said
 
 
 def test_lags_on_real_video_say_where_the_expert_cannot_be_read(scorer, films, tmp_path):
