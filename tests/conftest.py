@@ -50,8 +50,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def librosa():
     """librosa, without what it has Numba compile when it is first imported: half a minute for functions that no test calls."""
-    if "librosa" not in sys.modules and "numba" not in sys.modules:
-        sys.modules["numba"] = MagicMock()
+    if "librosa.core.audio" not in sys.modules:
+        numba, sys.modules["numba"] = sys.modules.get("numba"), MagicMock()
         try:
             import librosa
 
@@ -61,6 +61,7 @@ def librosa():
             pass  # said below
         finally:
             del sys.modules["numba"]
+            sys.modules.update({"numba": numba} if numba else {})
     return pytest.importorskip("librosa")
 
 

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
 from core import weights  # noqa: E402
+from core.errors import UserError  # noqa: E402
 from models.experts.inception import DIM, WEIGHTS, open_inception  # noqa: E402
 
 
@@ -69,7 +70,7 @@ def test_what_is_no_frame_and_no_network_is_refused(stand_in, tmp_path):
     with pytest.raises(ValueError, match="other.pth: not the weights"):
         open_inception(tmp_path / "other.pth")
     (tmp_path / "text.pth").write_text("nothing")
-    with pytest.raises(ValueError, match="text.pth"):
+    with pytest.raises(UserError, match="text.pth: not a torch file"):
         open_inception(tmp_path / "text.pth")
 
 

@@ -180,7 +180,7 @@ def test_a_dash_says_why_to_the_keyboard_too(open_page):
     page.keyboard.press("ArrowUp")  # the keyboard is in use, so the focus shows
     page.keyboard.press("ArrowDown")
     note = dash.locator(".aside")
-    assert "the sync expert does not tell real from shuffled sound here" in note.text_content()
+    assert "the sync expert is not shown to tell real from shuffled sound here" in note.text_content()
     box = note.bounding_box()
     assert box["width"] > 100 and 0 <= box["x"] and box["x"] + box["width"] <= 1280
     shown = page.locator("#gallery dd[data-tip]").first
