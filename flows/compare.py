@@ -17,6 +17,10 @@ class CompareError(UserError):
     """Two runs cannot be compared; the message says why."""
 
 
+class OtherProtocol(CompareError):
+    """Each run is sound, and the two were scored by different protocols."""
+
+
 @dataclass(slots=True)
 class Compared:
     """Two runs and what there is to say about them: the metrics.comparison.Comparison, and a document of plain values."""
@@ -48,7 +52,8 @@ def compare(a: str | Run, b: str | Run, *, root: Path = Path("."), metrics: Coll
                                  metrics=metrics, pairs=pairs, alpha=alpha or own.get("alpha", 0.05), seed=own.get("seed", 0),
                                  resamples=max(int(own.get("bootstrap", 2000)), 100))
     except (doc.DifferentProtocols, doc.MixedProtocols) as error:
-        raise CompareError(f"{runs[0].label} (A) and {runs[1].label} (B): {error}") from None
+        kind = OtherProtocol if isinstance(error, doc.DifferentProtocols) else CompareError
+        raise kind(f"{runs[0].label} (A) and {runs[1].label} (B): {error}") from None
     except KeyError as error:
         raise CompareError(error.args[0]) from None
     about = [{"label": r.label, "kind": r.kind, "detail": r.detail} for r in runs]

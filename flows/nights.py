@@ -130,9 +130,8 @@ def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str] = 
     RevisionError where tonight has no scores, CompareError where the two cannot be compared for any other reason. metrics: that
     count, by name (default: `counted`). shown: tonight's `figures`. accept: the night is good whatever is found.
     """
-    from flows.compare import CompareError, compare
+    from flows.compare import OtherProtocol, compare
     from flows.revisions import RevisionError, open_run
-    from report.comparison import DifferentProtocols
     from report.missing import missing
     from report.plain import plain
 
@@ -145,9 +144,7 @@ def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str] = 
         try:
             # By name: two runs of one system each would be compared under any, and one that is gone is gone.
             found = compare(before["commit"], tonight, root=root, metrics=facts["counted"] or None, pairs={})
-        except CompareError as error:
-            if not isinstance(error.__context__, DifferentProtocols):
-                raise
+        except OtherProtocol as error:
             notes = [f"not compared, and a new start: {error}"]
         except RevisionError as error:
             if not accept:
