@@ -50,8 +50,8 @@ class Made:
     def __init__(self, config: dict[str, Any]):
         self._files = Path(config["files"])
 
-    def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-        row = row_of(payload["item"])
+    def __call__(self, item: Any) -> dict[str, list[dict[str, Any]]]:
+        row = row_of(item)
         (self._files / row["file"]).write_bytes(b"x")
         return {"recordings": [row], "truth": []}
 
@@ -109,7 +109,7 @@ def _tables(work: list[Any], schema: Any) -> Iterator[Any]:
     import pyarrow as pa
 
     for a in range(0, len(work), 1000):
-        yield pa.Table.from_pylist([row_of(w.payload["item"]) for w in work[a:a + 1000]], schema=schema)
+        yield pa.Table.from_pylist([row_of(w.payload) for w in work[a:a + 1000]], schema=schema)
 
 
 def measure(rows: int, fresh: int) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def measure(rows: int, fresh: int) -> dict[str, Any]:
         if writer.exitcode:
             raise RuntimeError("the made-up download could not be written")
         new = replace(items[0], id="clip-new")
-        more = [*work, Work(new.id, "new", {"item": new}, work[0].row)]
+        more = [*work, Work(new.id, "new", new, work[0].row)]
         part("nothing", lambda: run("table-tr", work))
         part("remember", lambda: ledger.remember(out, "table-tr"))
         stats = part("run", lambda: run("table-tr", more))

@@ -10,9 +10,11 @@ Without a face finder here, segmenting alone. Exit status 1 where a peak is abov
 the minute's: an hour of sound is 115 MB, of which segmenting holds up to five at once, as samples and as what they are calculated
 with.
 
-planning: tables of --rows tracks, made up, of 100 frames each, and of a quarter of these; then the process of inspect, crop and
-features up to the point where it hands items to workers, and what a worker holds who reads all these items' rows, one after the
-other. Exit status 1 where planning takes more than 25 kB for each further track: its landmarks are 187 kB, its sound 60.
+planning: tables of --rows tracks, made up, of 100 frames each, and of a quarter of these; then the process of inspect, crop,
+features, generate and sets up to the point where it hands items to workers, and what a worker holds who reads all these items'
+rows, one after the other; of a set it holds what scoring left of all its clips. All tracks are for testing, of which generate
+takes a fifth, two of each speaker; sets is planned as where the networks for pictures are here, which look at every track. Exit
+status 1 where planning takes more than 25 kB for each further track: its landmarks are 187 kB, its sound 60.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ import numpy as np
 
 MOST_MB, MOST_MORE_MB = 1500, 700
 STAGES = ("segment", "track", "inspect", "crop", "features")
-PLANNERS, MOST_ROW_KB = ("inspect", "crop", "features"), 25.0
+PLANNERS = {"inspect": "toy-en", "crop": "toy-en", "features": "toy-en", "generate": "controls", "sets": "controls"}
+MOST_ROW_KB = 25.0
+PER_SPEAKER = 10  # tracks of one speaker in the tables that are made up
 MOST_B_FRAMES = 16  # that a decoder may have to hold back
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -142,8 +146,9 @@ def one(path: Path, stages: tuple[str, ...]) -> dict[str, Any]:
 
 
 def made_up(folder: Path, n_rows: int, n_frames: int = 100, n_shards: int = 4) -> int:
-    """How many bytes of landmarks and sound lie in the tables that it makes: as the stages before cropping leave them, of a clip
-    and a track for each of `n_rows` recordings of a corpus `toy`. All bytes are pieces of one noise, so the files are small."""
+    """How many bytes of landmarks and sound lie in the tables that it makes: as the stages leave them that are read in planning,
+    of a clip and a track for each of `n_rows` recordings of a corpus `toy`, all for testing. All bytes are pieces of one noise,
+    so the files are small."""
     import pyarrow as pa
 
     from core import shards
@@ -156,8 +161,9 @@ def made_up(folder: Path, n_rows: int, n_frames: int = 100, n_shards: int = 4) -
         of.setdefault(shards.shard_of(f"r{k:06d}", n_shards), []).append(k)
 
     def who(k: int) -> dict[str, Any]:
-        return {"recording_id": f"r{k:06d}", "corpus": "toy", "language": "en", "speaker": f"s{k % 500}",
-                "cluster": f"speaker:s{k % 500}", "kind": "real", "file": f"r{k:06d}.mp4", "sha256": f"{k:064d}",
+        speaker = f"s{k // PER_SPEAKER}"
+        return {"recording_id": f"r{k:06d}", "corpus": "toy", "language": "en", "speaker": speaker,
+                "cluster": f"speaker:{speaker}", "kind": "real", "file": f"r{k:06d}.mp4", "sha256": f"{k:064d}",
                 "clip_id": f"r{k:06d}-c0", "start_frame": 0, "n_frames": n_frames}
 
     def clip(k: int) -> dict[str, Any]:
@@ -173,12 +179,23 @@ def made_up(folder: Path, n_rows: int, n_frames: int = 100, n_shards: int = 4) -
     def kept(k: int) -> dict[str, Any]:
         return {"track_id": f"r{k:06d}-c0-t0", "clip_id": f"r{k:06d}-c0", "n_samples": n_frames * 640, "audio": None}
 
-    for stage, table, row in (("download", "recordings", who), ("segment", "clips", clip), ("track", "tracks", track),
-                              ("inspect", "kept", kept)):
+    def score(k: int) -> dict[str, Any]:
+        return who(k) | {"track_id": f"r{k:06d}-c0-t0", "generated_id": f"r{k:06d}-c0-t0.real.self.0", "system": "real",
+                         "sample": 0, "condition": "self", "audio_clip_id": f"r{k:06d}-c0", "audio_language": "en",
+                         "training_languages": [], "expert": "toy:0", "split": "test", "fold": "real", "video": None}
+
+    def embedding(k: int) -> dict[str, Any]:
+        part = noise[k:k + 16 * 128 * 4]
+        return {"generated_id": score(k)["generated_id"], "video": part, "audio": part}
+
+    for stage, table, row in (("download/toy-en", "recordings", who), ("segment/toy-en", "clips", clip),
+                              ("track/toy-en", "tracks", track), ("inspect/toy-en", "kept", kept), ("split/all", "splits", score),
+                              ("generate/controls", "generated", score), ("score/controls", "scores", score),
+                              ("score/controls", "embeddings", embedding)):
         for shard, members in sorted(of.items()):
             parts = (pa.Table.from_pylist([row(k) for k in members[a:a + 64]], schema=schema(table))
                      for a in range(0, len(members), 64))
-            shards.write_table(shards.shard_path(folder / "data" / stage / "toy-en", table, shard), parts, table)
+            shards.write_table(shards.shard_path(folder / "data" / stage, table, shard), parts, table)
     return n_rows * (landmarks + sound)
 
 
@@ -186,11 +203,24 @@ class Planned(Exception):
     """Raised where a stage would hand its items to workers."""
 
 
+def toy_params(path: Path = ROOT / "params.yaml") -> Any:
+    """Those of a file for the corpus that is made up, two clips of each speaker in what is generated."""
+    import yaml
+
+    from core.params import check_params
+
+    raw = yaml.safe_load(path.read_text())
+    raw["corpora"] = {"toy": {"adapter": "synthetic", "languages": {"en": {}}}}
+    raw["train"]["systems"] = {}
+    return check_params(raw | {"generate": raw["generate"] | {"clips_per_speaker": 2}})
+
+
 def plan(stage: str, params: Any) -> list[Any]:
-    """The tasks that a stage would hand to its workers, of the tables in data/ here."""
+    """The tasks that a stage would hand to its workers, of the tables in data/ here, were the networks for pictures here."""
     import importlib
 
     from core import executor
+    from stages import set_figures
 
     found: list[Any] = []
 
@@ -200,13 +230,14 @@ def plan(stage: str, params: Any) -> list[Any]:
             raise Planned
             yield
 
-    kept = executor._pool
+    kept, find = executor._pool, set_figures.find_networks
     executor._pool = lambda *_: Pool()
+    set_figures.find_networks = lambda _: ({"fid": ("toy", "-"), "fvd": ("toy", "-")}, {"fid": "toy:0", "fvd": "toy:0"})
     try:
         with contextlib.suppress(Planned):
-            importlib.import_module(f"stages.{stage}").main("toy-en", params)
+            importlib.import_module(f"stages.{stage}").main(PLANNERS[stage], params)
     finally:
-        executor._pool = kept
+        executor._pool, set_figures.find_networks = kept, find
     return found
 
 
@@ -262,16 +293,15 @@ def main() -> int:
         print(json.dumps(one(given.one, stages)))
         return 0
     if given.plan:
-        from core.cells import filled
-        from core.params import load_params
+        from core.cells import filled, places
         from core.shards import without_pandas
 
         without_pandas()
         with contextlib.redirect_stdout(sys.stderr):
-            tasks = plan(given.plan, load_params(ROOT / "params.yaml"))
+            tasks = plan(given.plan, toy_params())
         found = {"items": len(tasks), "peak": round(peak_mb(reset=True))}
         for *_, payload in tasks:
-            filled(payload)
+            filled(payload if "members" not in payload else sorted((m["kept"] for m in payload["members"]), key=places))
         print(json.dumps(found | {"reading": round(peak_mb())}))
         return 0
     results: dict[str, Any] = {}

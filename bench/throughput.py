@@ -1,21 +1,21 @@
 """Frames per second from video files to crops and features, per frame size, with each part's share and decoding alone.
 
     python -m bench.throughput [FOLDER] [--landmarker facemesh] [--finder yunet] [--processes 2] [--files 4] [--size 1280x720]
-                               [--scaling] [--json FILE]
+                               [--scaling [COPIES]] [--json FILE]
 
-FOLDER holds real video files, at any depth (default: `real` in the folder that BABELFACE_SHARED names). Every file goes through the
-stages' own code: segment, track, crop and features; each of the first three decodes it. Before that the same process decodes it
-once, to no other end: that is the ceiling, measured in the same run. Parts are timed around the functions that do the work.
+FOLDER holds real video files, at any depth (default: `real` in the folder that BABELFACE_SHARED names). Every file goes through the stages'
+own code: segment, track, crop and features; each of the first three decodes it. Before that the same process decodes it once, to no
+other end: that is the ceiling of the same run. Parts are timed around the functions that do the work.
 
 A frame counts once, when it is in a clip in which a face was followed; files that give none are listed with the reason and left
 out. `fps` is frames per CPU second times processes, what that many free cores give, so that other programs on the machine do not
 count; `on the clock` is what this run got. Starting processes and loading models is not counted. Exit status 1 where a target of a
 size that was measured is missed: 100 fps at 1280x720; at 224x224, 150 with the MediaPipe bundle and 300 with the older face mesh.
 
---scaling then puts the same files, each twice, into a temporary workspace and runs the stages' own commands there, segment, track, crop
-and features with the pool of workers that a build has, once with executor.workers 1 and once with --processes. It says how many times
-as fast those are, starting processes and loading models included, by the clock, which counts, and by CPU seconds, as free cores would
-have it; exit status 1 where the clock's is less than 0.85 times their number. On a busy machine the clock says little.
+--scaling then puts the same files, each COPIES times (8), into a temporary workspace and runs the stages' own commands there, segment,
+track, crop and features with the pool of workers that a build has, once with executor.workers 1 and once with --processes: how many
+times as fast those are, starts and loading models included (seconds, whatever there is to do: with few files they hide the rest), by the
+clock and by CPU seconds, as free cores would have it. Exit status 1 where the clock's is less than 0.85 times their number.
 """
 
 from __future__ import annotations
@@ -256,8 +256,8 @@ def compared(one: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
             "by_cpu": ideal_s(one) / ideal_s(more), "target": target, "passes": by_clock >= target, "arms": [one, more]}
 
 
-def scaling(files: list[Path], finder: str, landmarker: str, workers: int) -> dict[str, Any]:
-    """`compared` for some files, each there under two names, in a temporary workspace: the stages' own commands with one worker
+def scaling(files: list[Path], finder: str, landmarker: str, workers: int, copies: int) -> dict[str, Any]:
+    """`compared` for some files, each there under `copies` names, in a temporary workspace: the stages' own commands with one worker
     process and then, over the same downloads, with `workers`."""
     from core.params import load_params
     from flows.workspace import create_workspace
@@ -266,8 +266,8 @@ def scaling(files: list[Path], finder: str, landmarker: str, workers: int) -> di
     with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(sys.stderr):
         media = Path(place, "media")
         media.mkdir()
-        names = [f"{copy}{k:03d}{path.suffix.lower()}" for copy in "ab" for k, path in enumerate(files)]
-        for name, path in zip(names, [*files, *files], strict=True):
+        names = [f"{k:03d}-{copy}{path.suffix.lower()}" for copy in range(copies) for k, path in enumerate(files)]
+        for name, path in zip(names, files * copies, strict=True):
             shutil.copyfile(path, media / name)
         (media / "index.csv").write_text("file,language\n" + "".join(f"{name},en\n" for name in names), encoding="utf-8")
         workspace, arms = create_workspace(Path(place, "workspace"), overrides(media, finder, landmarker)), []
@@ -300,12 +300,12 @@ def summed(results: list[dict[str, Any]], processes: int, mesh: str) -> list[dic
 
 
 def measure(files: list[Path], params: Any, *, finder: str = "auto", landmarker: str = "auto", processes: int = 2,
-            scales: bool = False) -> dict[str, Any]:
-    """Everything this benchmark says about some files. `passes` is None where no size with a target was measured."""
+            copies: int = 0) -> dict[str, Any]:
+    """Everything this benchmark says about some files. `passes` is None where nothing with a target was measured."""
     config = configure(params, finder, landmarker)
     results, _ = run_files(config, [f.resolve() for f in files], processes)
     rows = summed(results, processes, config["track"]["mesh"][0])
-    more = scaling([f.resolve() for f in files], finder, landmarker, processes) if scales else None
+    more = scaling([f.resolve() for f in files], finder, landmarker, processes, copies) if copies else None
     judged = [r["passes"] for r in (*rows, *([more] if more else [])) if r["passes"] is not None]
     return {"finder": config["track"]["finder"][0], "landmarker": config["track"]["mesh"][0], "processes": processes, "scaling": more,
             "views": sorted(config["crop"]["views"]), "sizes": rows, "files": results, "load_average": list(os.getloadavg()),
@@ -356,7 +356,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=2, help="default 2")
     parser.add_argument("--files", type=int, help="only the first N files of each frame size")
     parser.add_argument("--size", help="only files of this frame size, such as 1280x720")
-    parser.add_argument("--scaling", action="store_true", help="also compare the stages with one worker")
+    parser.add_argument("--scaling", type=int, nargs="?", default=0, const=8, metavar="COPIES",
+                        help="also compare the stages with one worker, over so many copies of each file (8)")
     parser.add_argument("--json", type=Path, help="also write everything here")
     chosen = parser.parse_args(arguments)
     if chosen.folder is None or not chosen.folder.is_dir():
@@ -369,8 +370,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"bench.throughput: {chosen.folder}: no video file{of} ({', '.join(sorted(SUFFIXES))})", file=sys.stderr)
             return 2
         params = load_params(Path(__file__).resolve().parent.parent / "params.yaml")
-        result = measure(files, params, finder=chosen.finder, landmarker=chosen.landmarker, processes=chosen.processes,
-                         scales=chosen.scaling)
+        result = measure(files, params, finder=chosen.finder, landmarker=chosen.landmarker, processes=chosen.processes, copies=chosen.scaling)
     except (ParamsError, WeightsMissing) as error:
         print(f"bench.throughput: {error}", file=sys.stderr)
         return 2

@@ -10,8 +10,7 @@ from typing import Any
 
 def digest_of(value: Any) -> str:
     """sha256 hex of plain values (JSON, keys sorted) or of bytes."""
-    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain).encode()
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(value if isinstance(value, bytes) else _JSON.encode(value).encode()).hexdigest()
 
 
 def digest_file(path: Path) -> str:
@@ -26,3 +25,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | set | frozenset):
         return sorted(value) if isinstance(value, set | frozenset) else list(value)
     raise TypeError(f"cannot hash a {type(value).__name__}")
+
+
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, check_circular=False, default=_plain)

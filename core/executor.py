@@ -9,13 +9,17 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from core import shards
 from core.cells import places
 from core.digest import digest_of
+from core.last_run import LastRows, LastRun
 from core.params import Executor
 from core.progress import Progress
 from core.records import Reject, schema
@@ -23,17 +27,20 @@ from core.results import read_result, write_result
 from core.workers import WorkerPool
 
 WORK = Path(".babelface/work")
+MOVED, GONE = ".moved", ".gone"  # what `swap` changes in the files of the last run
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes twice as long to make, and there may be a million
 class Work:
     """One item for a mapper. `digest` stands for everything that its result depends on beside params and code. What is large in a
-    payload is a core.cells.Cell, which the mapper fills: all items together must fit into one process."""
+    payload is a core.cells.Cell, which the mapper fills: all items together must fit into one process. `payload` is whatever the
+    mapper takes, mostly a dict."""
 
     id: str
     digest: str
-    payload: dict[str, Any]
+    payload: Any
     row: dict[str, Any] = field(default_factory=dict)  # corpus, language, speaker: for the funnel
+    turn: int = 0  # items of a lower turn go to the workers first
 
 
 def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, config: dict[str, Any], tables: tuple[str, ...],
@@ -51,6 +58,8 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     files: the table whose `file` column names files that the mapper writes into config["files"]; they end in <out>/media.
     The same input gives the same bytes for any number of workers, local or on a cluster.
     """
+    import pyarrow as pa
+
     out = out or Path("data") / stage / instance
     recover(out)
     fingerprint = fingerprint | {"shards": n_shards}
@@ -58,17 +67,18 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     scratch = WORK / stage / instance / seal[:16]
     _drop_other_runs(scratch)
     names = (*tables, "rejects")
-    work = sorted(work, key=lambda w: w.id)
+    work = sorted(work, key=attrgetter("id"))
     for _, reason, detail in rejected:
         Reject(reason, detail)  # ValueError for a reason nobody has explained
-    by_id = {w.id: w for w in work}
-    if len(by_id) < len(work):
-        twice = [i for i, n in Counter(w.id for w in work).items() if n > 1]
-        raise ValueError(f"{stage} {instance}: item ids must be unique; twice: {', '.join(twice[:5])}")
-    old = _kept_from_last_run(out, seal, names, by_id)
-    del by_id
-    todo = [w for w in work if (old or {}).get(w.id, ("",))[0] != w.digest and not _scratch_file(scratch, w).exists()]
-    todo.sort(key=lambda w: places(w.payload))  # neighbours in a table one after the other; the others by id
+    twice = dict.fromkeys(a.id for a, b in pairwise(work) if a.id == b.id)
+    if twice:
+        raise ValueError(f"{stage} {instance}: item ids must be unique; twice: {', '.join(list(twice)[:5])}")
+    last = LastRun(out, seal, names)
+    given = pa.table([pa.array([w.id for w in work], pa.string()), pa.array([w.digest for w in work], pa.string())],
+                     names=["item_id", "digest"])
+    at = last.places(given)
+    todo = [w for w, place in zip(work, at.tolist(), strict=True) if place < 0 and not _scratch_file(scratch, w).exists()]
+    todo.sort(key=lambda w: (w.turn, places(w.payload)))  # neighbours in a table one after the other; the others by id
     if files:
         (scratch / "files").mkdir(exist_ok=True)
         config = config | {"files": str(scratch / "files")}
@@ -80,7 +90,7 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
         if verdict is not None and not _scratch_file(scratch, item).exists():
             write_result(_scratch_file(scratch, item), {}, verdict)
         progress.step(verdict[0] if verdict else None, item.id, verdict[1] if verdict else "")
-    stats = _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, list(rejected), files)
+    stats = _assemble(stage, instance, out, scratch, work, given, at, last, seal, fingerprint, n_shards, list(rejected), files)
     shutil.rmtree(scratch, ignore_errors=True)
     progress.close(stats)
     return stats
@@ -109,71 +119,27 @@ def _drop_other_runs(scratch: Path) -> None:
 
 
 def recover(out: Path) -> None:
-    """Puts the last finished folder back where a crash fell between the two renames that replace it."""
-    old = out.with_name(f".{out.name}.old")
-    if old.exists():
-        if out.exists():
-            shutil.rmtree(old)
+    """Ends the putting of a finished folder in place of the old one (`swap`) that a crash broke off; takes away what is half
+    written."""
+    old, following = out.with_name(f".{out.name}.old"), out.with_name(f".{out.name}.next")
+    if old.exists() and not out.exists():
+        if following.exists():  # it was whole before the old one made room
+            swap(following, out)
         else:
             os.replace(old, out)
-    shutil.rmtree(out.with_name(f".{out.name}.next"), ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(following, ignore_errors=True)
 
 
-def _kept_from_last_run(out: Path, seal: str, names: tuple[str, ...],
-                        by_id: dict[str, Work]) -> dict[str, tuple[str, str, list[int]]] | None:
-    """item -> (digest, status, row counts) of the last finished run; None where there is none under the same fingerprint.
-    by_id: the work of this run, whose texts are used again where they are the same: there may be a million."""
-    found: dict[str, tuple[str, str, list[int]]] = {}
-    same: dict[Any, Any] = {}  # there are few statuses and counts: each is kept once
-    try:
-        if shards.read_json(out / "fingerprint.json")["seal"] != seal:
-            return None
-        for batch in shards.read_shard(out / "items.parquet").to_batches(max_chunksize=10_000):
-            counts = batch["counts"].flatten().to_numpy().reshape(batch.num_rows, len(names)).tolist()
-            for item, digest, status, held in zip(*(batch[c].to_pylist() for c in ("item_id", "digest", "status")), counts,
-                                                  strict=True):
-                now = by_id.get(item)
-                if now is not None and now.digest == digest:
-                    item, digest = now.id, now.digest  # noqa: PLW2901
-                found[item] = digest, same.setdefault(status, status), same.setdefault(tuple(held), held)
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
-        return None
-    return found
-
-
-class _OldShard:
-    """The rows of single items in a shard of the last finished run."""
-
-    def __init__(self, out: Path, shard: int, members: list[str], old: dict[str, Any], names: tuple[str, ...]):
-        """members: the ids of the shard's items, sorted."""
-        self.members, self._names, self._out, self._shard = members, names, out, shard
-        self._start: dict[str, list[int]] = {}
-        self._tables: dict[str, shards.Rows] = {}
-        self._old = old
-
-    def place(self, item: str, name: str) -> tuple[int, int]:
-        """(first row, number of rows) of an item in one table."""
-        k = self._names.index(name)
-        if not self._start:  # a shard in which nothing changed is never asked
-            at = [0] * len(self._names)
-            for member in self.members:
-                self._start[member] = at
-                at = [a + c for a, c in zip(at, self._old[member][2], strict=True)]
-        return self._start[item][k], self._old[item][2][k]
-
-    def rows(self, name: str, start: int, n: int) -> Any:
-        if name not in self._tables:
-            self._tables[name] = shards.Rows(shards.shard_path(self._out, name, self._shard))
-        return self._tables[name].slice(start, n)
-
-
-def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files) -> dict[str, Any]:
+def _assemble(stage, instance, out, scratch, work, given, at, last, seal, fingerprint, n_shards, rejected,
+              files) -> dict[str, Any]:
     """Builds the new folder beside the old one, then swaps them. Rows pass through one by one: a shard may be larger than
     memory."""
     following = out.with_name(f".{out.name}.next")
     try:
         following.mkdir(parents=True)
-        stats = _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected, files)
+        stats = _fill(following, stage, instance, out, scratch, work, given, at, last, seal, fingerprint, n_shards,
+                      rejected, files)
     except BaseException:
         shutil.rmtree(following, ignore_errors=True)  # where the disk is full, half a folder would only be in the way
         raise
@@ -181,42 +147,41 @@ def _assemble(stage, instance, out, scratch, work, old, names, seal, fingerprint
     return stats
 
 
-def _fill(following, stage, instance, out, scratch, work, old, names, seal, fingerprint, n_shards, rejected,
+def _fill(following, stage, instance, out, scratch, work, given, at, last, seal, fingerprint, n_shards, rejected,
           files) -> dict[str, Any]:
     import pyarrow as pa
 
-    valid = old is not None  # under another fingerprint nothing of the last run may stay, not even an empty table
-    old = old or {}
-    items, seen, totals = [], Counter(), Counter()
-    members_of, old_of = _by_shard(work, lambda w: w.id, n_shards), _by_shard(sorted(old), str, n_shards)
+    names, items, seen, totals = last.names, [], Counter(), Counter()
+    bounds = last.bounds(n_shards)
+    shard_of = np.searchsorted(bounds, at, side="right") - 1
+    for k in np.flatnonzero(at < 0).tolist():
+        shard_of[k] = shards.shard_of(work[k].id, n_shards)
     for shard in range(n_shards):
-        members = members_of.get(shard, [])
-        last = _OldShard(out, shard, old_of.get(shard, []), old, names)
-        fresh = {w.id for w in members if old.get(w.id, ("",))[0] != w.digest}
-        same = valid and not fresh and [w.id for w in members] == last.members
-        states, held = [], {}
-        for w in members:
-            status, held[w.id] = _held(w, stage, scratch, names) if w.id in fresh else old[w.id][1:]
-            states.append(status)
+        mine = np.flatnonzero(shard_of == shard)
+        members, was = [work[k] for k in mine.tolist()], at[mine]
+        same = last.found and np.array_equal(was, np.arange(bounds[shard], bounds[shard + 1]))
+        states, held = last.status(was), np.zeros((len(was), len(names)), int)
+        held[was >= 0] = last.counts[was[was >= 0]]
+        for k in np.flatnonzero(was < 0).tolist():
+            states[k], held[k] = _held(members[k], stage, scratch, names)
         spoken = [w.row.get("language") for w in members]
         seen.update(zip(spoken, states, strict=True))
-        columns = {"item_id": list(held), "language": spoken, "digest": [w.digest for w in members], "status": states,
-                   "counts": list(held.values())}
+        columns = {"item_id": given["item_id"].take(mine), "language": spoken, "digest": given["digest"].take(mine),
+                   "status": states, "counts": pa.FixedSizeListArray.from_arrays(held.reshape(-1), len(names))}
         items.append(pa.Table.from_pydict(columns, schema=schema("items")))
-        totals.update({name: sum(h[k] for h in held.values()) for k, name in enumerate(names)})
+        totals.update(dict(zip(names, held.sum(axis=0).tolist(), strict=True)))
         for k, name in enumerate(names):
             path = shards.shard_path(following, name, shard)
-            if same and shards.shard_path(out, name, shard).exists():
+            before = LastRows(last, name, shard, *bounds[shard:shard + 2])
+            if same and before.path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                os.link(shards.shard_path(out, name, shard), path)
-            elif shard == 0 or (not same and any(held[w.id][k] for w in members)):
-                has = [w for w in members if held[w.id][k]]
-                shards.write_table(path, _all_rows(name, has, fresh, last,
+                os.link(before.path, path)
+            elif shard == 0 or (not same and held[:, k].any()):
+                counted = zip(members, was.tolist(), held[:, k].tolist(), strict=True)
+                shards.write_table(path, _all_rows(counted, before,
                                                    lambda w, name=name: _tables(w, stage, scratch)[0][name]), name)
-        listed = shards.shard_path(following, files, shard) if files else None
-        if listed is not None and listed.exists():
-            _carry_files(shards.read_shard(listed, ["file"])["file"].to_pylist(), scratch / "files", out / "media",
-                         following / "media")
+    if files:
+        _carry_files(sorted((following / files).iterdir()), scratch / "files", out / "media", following)
     early = [{"item_id": r["item_id"], "stage": stage, "reason": reason, "detail": detail, **_who(r)}
              for r, reason, detail in rejected]
     seen.update((row["language"], row["reason"]) for row in early)
@@ -262,38 +227,45 @@ def _held(w: Work, stage: str, scratch: Path, names: tuple[str, ...]) -> tuple[s
     return status, [tables[name].num_rows if name in tables else 0 for name in names]
 
 
-def _all_rows(name: str, members: list[Work], fresh: set[str], last: _OldShard, made: Callable[[Work], Any]) -> Iterator[Any]:
+def _all_rows(members: Iterable[tuple[Work, int, int]], before: LastRows, made: Callable[[Work], Any]) -> Iterator[Any]:
     """The rows of a shard as tables, in order: of items that are fresh what was made, of the others what was, in long
-    stretches."""
+    stretches. members: (item, its place in the last run or -1, number of rows)."""
     start = end = 0
-    for w in members:
-        if w.id not in fresh:
-            first, n = last.place(w.id, name)
-            if first == end and end + n - start <= shards.GROUP_ROWS:
-                end += n
-                continue
+    for w, place, n in members:
+        if not n:
+            continue
+        first = end if place < 0 else before.first(place)
+        if place >= 0 and first == end and end + n - start <= shards.GROUP_ROWS:
+            end += n
+            continue
         if end > start:
-            yield last.rows(name, start, end - start)
-        start, end = (0, 0) if w.id in fresh else (first, first + n)
-        if w.id in fresh:
+            yield before.slice(start, end - start)
+        start, end = (0, 0) if place < 0 else (first, first + n)
+        if place < 0:
             yield made(w)
     if end > start:
-        yield last.rows(name, start, end - start)
+        yield before.slice(start, end - start)
 
 
-def _by_shard(things: Iterable[Any], name: Callable[[Any], str], n_shards: int) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = {}
-    for thing in things:
-        found.setdefault(shards.shard_of(name(thing), n_shards), []).append(thing)
-    return found
-
-
-def _carry_files(names: list[str], fresh: Path, last: Path, to: Path) -> None:
-    """Puts the files that a shard's rows name into the new folder, by link: from this run, or from the last finished one."""
-    to.mkdir(exist_ok=True)
-    new = set(os.listdir(fresh))
-    for name in names:  # texts, for there may be a million
-        os.link(f"{fresh if name in new else last}/{name}", f"{to}/{name}")
+def _carry_files(listed: list[Path], fresh: Path, last: Path, following: Path) -> None:
+    """Gives the new folder the files that the rows of these shards name: those of this run by link. Where others stay as they
+    are, `swap` brings the whole folder of the last run over, and MOVED holds what is new in it, GONE the names of what is not."""
+    new, left = set(os.listdir(fresh)), set(os.listdir(last)) if last.is_dir() else set()
+    added, n_kept = [], 0
+    for path in listed:
+        names = shards.read_shard(path, ["file"])["file"].to_numpy().tolist()
+        added += [name for name in names if name in new]
+        kept = [name for name in names if name not in new]
+        if not left.issuperset(kept):
+            raise FileNotFoundError(f"{last / min(set(kept) - left)}: gone since the last run; delete {last.parent}, run again")
+        left.difference_update(kept)
+        n_kept += len(kept)
+    to = following / (MOVED if n_kept else "media")
+    to.mkdir()
+    for name in added:  # texts, for there may be a million
+        os.link(f"{fresh}/{name}", f"{to}/{name}")
+    if n_kept:
+        shards.write_bytes(following / GONE, b"\0".join(map(os.fsencode, sorted(left.difference(added)))))
 
 
 def _who(row: dict[str, Any]) -> dict[str, Any]:
@@ -312,15 +284,35 @@ def check_funnel(stats: dict[str, Any]) -> None:
 
 
 def swap(following: Path, out: Path) -> None:
-    """Puts a finished folder in place of the old one; a crash between the two renames is mended by `recover`."""
+    """Puts a finished folder in place of the old one. A crash while neither is there is mended by `recover`, which calls it
+    again: no step harms when it is done twice."""
     old = out.with_name(f".{out.name}.old")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         os.replace(out, old)
+    if (following / MOVED).is_dir():
+        _bring_over(old / "media", following)
     os.replace(following, out)
     with contextlib.suppress(OSError):
         _empty(old / "media")
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _bring_over(last: Path, following: Path) -> None:
+    """Makes the files of the last run those of the new one, and changes only what `_carry_files` found changed."""
+    media, moved, gone = following / "media", following / MOVED, following / GONE
+    if last.is_dir():
+        os.replace(last, media)
+    for name in gone.read_bytes().split(b"\0") if gone.exists() else ():
+        path = media / os.fsdecode(name)
+        if name and path.is_dir():
+            shutil.rmtree(path)  # nobody's of ours
+        elif name:
+            path.unlink(missing_ok=True)
+    for name in os.listdir(moved):
+        os.replace(moved / name, media / name)
+    gone.unlink(missing_ok=True)
+    shutil.rmtree(moved)  # not rmdir: replacing a name by another one of the same file leaves both
 
 
 def _empty(folder: Path) -> None:

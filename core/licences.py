@@ -47,6 +47,16 @@ def says_nothing(used: Used) -> bool:
     return used.commercial is None and bool(_SAYS_NOTHING.search(used.licence.strip() or UNSTATED))
 
 
+def together(parts: Iterable[Used]) -> Used:
+    """What is made of all these: it may be sold where every part may, and may not where one part may not. The words say so too,
+    and whose they are, for whoever has only them."""
+    parts = list(parts)
+    bad = any(forbids_commerce(part) for part in parts)
+    named = "; ".join(f"{part.name}: {part.licence.strip() or UNSTATED}" for part in parts)
+    return Used(" and ".join(part.name for part in parts), f"non-commercial, as what it learnt from ({named})" if bad else
+                f"as what it learnt from ({named})", False if bad else True if all(part.commercial for part in parts) else None)
+
+
 def refused(things: Iterable[Used], allow_non_commercial: bool) -> str | None:
     """What to tell the user where the guard refuses, naming every culprit at once; None where it has nothing against it."""
     bad = [] if allow_non_commercial else [used for used in things if forbids_commerce(used)]

@@ -77,10 +77,12 @@ class Card:
     access: str
     index: str = ""  # what the index is, and where to get it
     hours: float | None = None  # as its authors count them
+    hours_note: str = ""  # where else the figure is from, or why there is none
     commercial: bool | None = None  # whether its licence allows commercial use; None: not said, or each owner says
 
 
-@dataclass(frozen=True, slots=True)
+# Items, their sources and boxes are never changed. They are not frozen: that takes twice as long to make, and there may be a million.
+@dataclass(slots=True, unsafe_hash=True)
 class Source:
     """Where the bytes of one item come from. A range asks for that stretch of what lies there, and no more.
 
@@ -95,7 +97,7 @@ class Source:
     sha256: str | None = None  # of the whole file at `at`, where the index promises one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Box:
     """A crop: x0, y0, x1, y1 as shares of the frame ("share") or in pixels ("px") of a frame that is `frame_height` pixels high.
 
@@ -110,7 +112,7 @@ class Box:
     frame_height: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
     """One entry of an index that may become a recording. `id` is safe as a file name and unique in its corpus and language.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.cells import filled, light_rows
+from core.cells import light_rows
 from core.shards import read_rows
 from core.stage import out_folder
 from core.timing import SAMPLES_PER_FRAME
@@ -16,11 +16,6 @@ from core.timing import SAMPLES_PER_FRAME
 def kept_tracks(instance: str) -> set[str]:
     """The ids of the tracks that `inspect` kept, of one corpus and language."""
     return {r["track_id"] for r in read_rows(out_folder("inspect", instance), "kept", ["track_id"])}
-
-
-def clip_sounds(instance: str) -> dict[str, dict[str, Any]]:
-    """`light_sounds` of one corpus and language with the bytes of their sound: for few clips."""
-    return filled(light_sounds(instance))
 
 
 def light_sounds(instance: str, wanted: Container[str] | None = None) -> dict[str, dict[str, Any]]:

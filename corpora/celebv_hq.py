@@ -21,6 +21,8 @@ CARD = Card(
     provenance="stretches, boxes and attributes by the authors and annotators; languages and who is who are not written down",
     access="the JSON file is public; the videos are fetched from their pages, as far as they still exist",
     index="github.com/CelebV-HQ/CelebV-HQ: celebvhq_info.json",
+    hours=68.0,
+    hours_note="as Di et al. count them, DH-FaceVid-1K, ICCV 2025; of those that are still online nobody knows",
     commercial=False,
 )
 

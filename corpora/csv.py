@@ -51,11 +51,11 @@ def entries(config: Mapping) -> Iterator[Entry]:
 
 def _checked(rows: Iterator[Row], where: str) -> Iterator[Row]:
     """The rows, after a look at the first: a table without any column that says where a video is is no index."""
-    first = True
     for row in rows:
-        if first and isinstance(row.raw, dict):
-            first = False
-            if not {"file", "url", "video"} & set(row.raw):
-                raise BadIndex(f"{where}: expected a column file, url or video, found {', '.join(row.raw)}; "
-                               "options.columns can say what they are called here")
+        if isinstance(row.raw, dict) and not {"file", "url", "video"} & set(row.raw):
+            raise BadIndex(f"{where}: expected a column file, url or video, found {', '.join(row.raw)}; "
+                           "options.columns can say what they are called here")
         yield row
+        if isinstance(row.raw, dict):
+            break
+    yield from rows

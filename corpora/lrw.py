@@ -23,6 +23,8 @@ CARD = Card(
     access="sign the BBC's agreement (robots.ox.ac.uk/~vgg/data/lip_reading/lrw1.html) and download with its password; set "
            "`path` to your copy",
     index="the folder itself",
+    hours=173.0,
+    hours_note="as Afouras et al. count them, LRS3-TED, 2018: 165 to train and validate, 8 to test; 29 frames for each word",
     commercial=False,
 )
 

@@ -27,6 +27,7 @@ CARD = Card(
                "from it here",
     access="send the agreement (vipl.ict.ac.cn, CAS-VSR-W1k); set `path` to the folder that holds info/",
     index="info/trn_1000.txt, val_1000.txt, tst_1000.txt: folder, word, pinyin, start, end",
+    hours_note="no total stands on its page; how long each sample is stands in its lists, which come with the agreement",
     commercial=False,
 )
 

@@ -20,6 +20,7 @@ CARD = Card(
     provenance="recorded in a studio, 1280 x 720; every performance also lies there without sound",
     access="zenodo.org/records/1188976: Video_Speech_Actor_01.zip and so on, unpacked into one folder",
     index="the folder itself",
+    hours_note="none is published, nor a mean length: 1,440 spoken and 1,012 sung performances with sound, of a few seconds each",
     commercial=False,
 )
 

@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
+from core.garbage import no_cycles
 from core.records import Item, Rejected
 
 _FOLDER = Path(__file__).resolve().parent
@@ -76,6 +78,7 @@ def languages(corpus: ModuleType, config: Mapping) -> list[str]:
     return sorted({entry.language for entry in entries(corpus, config)})
 
 
+@no_cycles()
 def items(corpus: ModuleType, config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
     """The usable entries of one language, sorted by id, and the rejected ones in the index's order. Raises what `entries` raises,
     and ValueError for a `language` that is not a tag."""
@@ -91,4 +94,4 @@ def items(corpus: ModuleType, config: Mapping, language: str) -> tuple[list[Item
     for entry in entries(corpus, config):
         if entry.language == wanted:
             (found if isinstance(entry, Item) else rejected).append(entry)
-    return sorted(found, key=lambda item: item.id), rejected
+    return sorted(found, key=attrgetter("id")), rejected

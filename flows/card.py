@@ -25,7 +25,7 @@ def write_card(params: Params, folder: Path, *, root: Path = Path("."), exported
     paths = [folder / name for name in ("README.md", "croissant.json", "facts.json")]
     write_bytes(paths[0], (head + markdown(found, exported)).encode())
     write_json(paths[2], found)
-    write_json(paths[1], croissant(found, folder, exported))
+    write_json(paths[1], croissant(found, folder, exported, root))
     return paths
 
 
@@ -65,12 +65,15 @@ def markdown(found: dict[str, Any], exported: dict[str, Any] | None = None) -> s
                  f"- commercial use: {commercial}", f"- terms: {card['terms']}", f"- consent: {card['consent']}",
                  f"- provenance: {card['provenance']}", f"- access: {card['access']}", f"- citation: {card['citation']}", ""]
     text += ["## What it holds", "", *_table(
-        ("corpus", "language", "recordings", "clips", "hours", "speakers", "unknown", "largest speaker", "women", "men",
-         "gender unknown"),
+        ("corpus", "language", "recordings", "clips", "hours", "speakers", "unknown", "women", "men", "gender unknown"),
         [(r["corpus"], r["language"] + (" (planted)" if r["planted"] else ""), f"{r['recordings']:,}", f"{r['clips']:,}",
-          in_words(r["hours"]), f"{r['speakers']:,}", f"{r['unknown_speakers']:,}", _share(r["largest_speaker"]),
+          in_words(r["hours"]), f"{r['speakers']:,}", f"{r['unknown_speakers']:,}",
           *(in_words(r["genders"].get(k, 0.0)) for k in ("female", "male", "unknown"))) for r in rows]),
-        "", "Speakers and hours are those of the tracks that are in a split; gender in hours, where the corpus says it.", ""]
+        "", "Speakers and hours are those of the tracks that are in a split; gender in hours, where the corpus says it.", "",
+        "## How much of each speaker", "", *_table(
+            ("corpus", "language", "speakers", "clips of one: median", "most", "largest share", "hours of one: median", "most",
+             "largest share"),
+            [(r["corpus"], r["language"], f"{r['speakers']:,}", *_balance(r["per_speaker"])) for r in rows]), ""]
     splits = sorted({s for r in rows for s in r["splits"]})
     text += ["## Splits", "", "No speaker, no video and no two near-duplicates are in two of them.", "", *_table(
         ("corpus", "language", *splits), [(r["corpus"], r["language"], *(_cell(r["splits"].get(s)) for s in splits))
@@ -109,6 +112,13 @@ def _plain(cell: str) -> str:
 
 def _cell(split: dict[str, Any] | None) -> str:
     return "" if split is None else f"{split['tracks']:,} / {split['speakers']:,} / {in_words(split['hours'])}"
+
+
+def _balance(amounts: dict[str, dict[str, float | None]]) -> Iterable[str]:
+    for unit, found in amounts.items():
+        for name in ("median", "most"):
+            yield "" if found[name] is None else f"{found[name]:,g}" if unit == "clips" else in_words(found[name])
+        yield _share(found["largest_share"])
 
 
 def _share(value: float | None) -> str:

@@ -113,26 +113,27 @@ def table(document: dict[str, Any], everything: bool = False) -> Any:
 
     metrics = {m["name"]: m for m in document["metrics"]}
     several = len({c["condition"] for c in document["changes"]}) > 1
-    loud = ("worse", "better", "hint")
+    loud = ("worse", "better", "moved", "hint")
     rows = [c for c in document["changes"] if everything or c["verdict"] in loud or (
         c["metric"] == document["headline"] and c["system"] not in ("real", "still"))]
     n = len(document["changes"])
     more = "" if len(rows) == n else f"; {len(rows)} of {n} figures, --all shows all"
     out = Table(title=f"B minus A{more}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     names = ("system", *(["sound"] if several else []), "metric", "language")
-    figures = ("A", "B", "change", "interval", "p Holm", "clips", "speakers", "regressed", "fixed", "unchanged")
+    kinds = ("regressed", "fixed", *(["moved"] if any(c["clips"]["moved"] for c in rows) else []), "unchanged")
+    figures = ("A", "B", "change", "interval", "p Holm", "clips", "speakers", *kinds)
     for name in (*names, *figures, "verdict"):
         out.add_column(name, justify="left" if name in (*names, "verdict") else "right")
     for c in rows:
         metric, e, together = metrics[c["metric"]], c["change"], c["language"] == "*"
-        d, arrow = metric["digits"], "\u2191" if metric["higher_is_better"] else "\u2193"
+        d, arrow = metric["digits"], {True: " \u2191", False: " \u2193", None: ""}[metric["higher_is_better"]]
         p = c["p"] if together else c["p_holm"]
-        style = {"worse": "bold red", "better": "bold green", "hint": "yellow"}.get(c["verdict"])
-        out.add_row(c["system"], *([c["condition"]] if several else []), f"{metric['label']} {arrow}",
+        style = {"worse": "bold red", "better": "bold green", "hint": "yellow", "moved": "yellow"}.get(c["verdict"])
+        out.add_row(c["system"], *([c["condition"]] if several else []), f"{metric['label']}{arrow}",
                     "all" if together else c["language"], number(c["mean_a"], d), number(c["mean_b"], d),
                     number(e["mean"], d, sign=True) if e else "\u2013",
                     (interval(e, d) or e["reason"]) if e else "", p_text(p), str(e["n_clips"] if e else 0),
-                    str(e["n_speakers"] if e else 0), *(str(c["clips"][k]) for k in ("regressed", "fixed", "unchanged")),
+                    str(e["n_speakers"] if e else 0), *(str(c["clips"][k]) for k in kinds),
                     VERDICTS[c["verdict"]], style=style)
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,25 @@ CONTEXT = {
     "replace": "cr:replace", "samplingRate": "cr:samplingRate", "sc": "https://schema.org/", "separator": "cr:separator",
     "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform",
 }
-_KINDS = {"webdataset": ("application/x-tar", "*.tar"), "datasets": ("application/x-parquet", "data/*.parquet")}
-_FIELDS = {"id": ("sc:Text", "corpus, language and track"), "language": ("sc:Text", "BCP-47 tag"),
-           "corpus": ("sc:Text", "where it is from"),
-           "speaker": ("sc:Text", "who speaks; null: unknown"), "cluster": ("sc:Text", "the speaker, or what counts as one"),
-           "n_frames": ("sc:Integer", "frames at 25 a second"), "licence": ("sc:Text", "of the corpus")}
+TAR, PARQUET, JSON = "application/x-tar", "application/x-parquet", "application/json"
+TABLES = {"recordings": ("download", "recording_id", "A file as it came, and what its index says of it."),
+          "clips": ("segment", "clip_id", "A stretch of a recording in which somebody speaks, with its sound as FLAC."),
+          "tracks": ("track", "track_id", "One face through a clip: its box and its landmarks in every frame."),
+          "kept": ("inspect", "track_id", "The tracks that passed inspection, with their sound where it was put in step."),
+          "splits": ("split", "track_id", "Which split each track is in.")}
+"""The tables of a version: the stage whose output each is, the column that names a row, and what a row is."""
+_WHAT = {"id": "corpus, language and track", "language": "BCP-47 tag", "corpus": "where it is from",
+         "speaker": "who speaks; null: unknown", "cluster": "the speaker, or what counts as one", "licence": "of the corpus",
+         "n_frames": "frames at 25 a second", "fps": "frames a second", "face_px": "side of the face's box, in pixels",
+         "audio": "sound, 16 kHz, FLAC", "boxes": "the face in every frame: x0 y0 x1 y1, pixels",
+         "split": "train, validation, test, ..."}
 
 
-def croissant(found: dict[str, Any], folder: Path, exported: dict[str, Any] | None = None) -> dict[str, Any]:
+def croissant(found: dict[str, Any], folder: Path, exported: dict[str, Any] | None = None,
+              root: Path = Path(".")) -> dict[str, Any]:
     """The description as plain values. found: flows.dataset.facts. exported: as flows.card has it; its files lie in `folder`, and
-    of an export to Parquet the columns are described. Without one the files are the cards' own. """
+    the rows in them are described. Without one: the tables of this version as they lie in data/ below `root`, at addresses
+    relative to `folder`; a machine that has no data has the facts alone."""
     from flows.dataset import limits
 
     version = found["version"]
@@ -55,23 +65,101 @@ def croissant(found: dict[str, Any], folder: Path, exported: dict[str, Any] | No
         "rai:dataLimitation": limits(found)}
     if version["date"]:
         made["datePublished"] = version["date"]
-    kind = (exported or {}).get("format")
-    pattern = _KINDS[kind][1] if kind else "facts.json"
-    mime = _KINDS[kind][0] if kind else "application/json"
-    files = [{"@type": "cr:FileObject", "@id": path.relative_to(folder).as_posix(), "name": path.relative_to(folder).as_posix(),
-              "contentUrl": path.relative_to(folder).as_posix(), "contentSize": f"{path.stat().st_size} B",
-              "encodingFormat": mime,
-              "sha256": digest_file(path)} for path in sorted(folder.glob(pattern))]
-    made["distribution"] = files
-    if kind == "datasets":
-        made["distribution"] = [*files, {"@type": "cr:FileSet", "@id": "samples", "name": "samples", "encodingFormat": mime,
-                                         "description": "The files above, wherever this description lies.", "includes": pattern}]
-        made["recordSet"] = [{"@type": "cr:RecordSet", "@id": "tracks", "name": "tracks", "key": {"@id": "tracks/id"},
-                              "description": "One face through a stretch of video.",
-                              "field": [_field(name, *about) for name, about in _FIELDS.items()]}]
+    describe = {None: _of_tables, "datasets": _of_rows, "webdataset": _of_tars}[exported and exported["format"]]
+    made["distribution"], made["recordSet"] = describe(found, folder, exported, root)
     return made
 
 
-def _field(name: str, kind: str, what: str) -> dict[str, Any]:
-    return {"@type": "cr:Field", "@id": f"tracks/{name}", "name": name, "description": what, "dataType": kind,
-            "source": {"fileSet": {"@id": "samples"}, "extract": {"column": name}}}
+def _of_tables(found: dict[str, Any], folder: Path, exported: None, root: Path) -> tuple[list[Any], list[Any]]:
+    """(files, record sets) of the tables in data/, and the facts."""
+    from core.records import schema
+
+    files, sets = [_file(folder / "facts.json", folder, JSON)], []
+    instances = sorted({f"{row['corpus']}-{row['language']}" for row in found["languages"]})
+    for table, (stage, key, what) in TABLES.items():
+        places = [root / "data" / stage / name / table for name in (["all"] if stage == "split" else instances)]
+        shards = [_file(path, folder, PARQUET, path.relative_to(root).as_posix())
+                  for place in places for path in sorted(place.glob("shard-*.parquet"))]
+        if shards:
+            source = {"fileSet": {"@id": f"{table}-files"}}
+            files += [*shards, _set(f"{table}-files", "*.parquet", PARQUET, shards)]
+            sets.append(_records(table, key, what, [_field(table, name, schema(table).field(name).type, source)
+                                                    for name in schema(table).names]))
+    return files, sets
+
+
+def _of_rows(found: dict[str, Any], folder: Path, exported: dict[str, Any], root: Path) -> tuple[list[Any], list[Any]]:
+    """(files, record sets) of an export to Parquet."""
+    from flows.export_sinks import schema
+
+    files = [_file(path, folder, PARQUET) for path in sorted(folder.glob("data/*.parquet"))]
+    fields = [_field("tracks", column.name, column.type, {"fileSet": {"@id": "samples"}}, exported["views"])
+              for column in schema(exported["views"])]
+    return ([*files, _set("samples", "data/*.parquet", PARQUET)],
+            [_records("tracks", "id", "One face through a stretch of video.", fields)])
+
+
+def _of_tars(found: dict[str, Any], folder: Path, exported: dict[str, Any], root: Path) -> tuple[list[Any], list[Any]]:
+    """(files, record sets) of an export to WebDataset: one record set per kind of file in the tars, all with the sample's key."""
+    from flows.export_sinks import ABOUT
+
+    files = [_file(path, folder, TAR) for path in sorted(folder.glob("*.tar"))]
+    said = ", ".join(f"{name} ({kind})" for name, kind in {"id": "string", "split": "string", **ABOUT}.items())
+    kinds = {"about": ("*.json", JSON, "sc:Text", f"What is known of a track, a JSON object: {said}."),
+             "audio": ("*.flac", "audio/flac", "sc:AudioObject", f"Its {_WHAT['audio']}."),
+             "boxes": ("*.boxes.npy", "application/octet-stream", "sc:Text", f"{_WHAT['boxes']}; a NumPy file of float32."),
+             **{view: (f"*.{view}.avi", "video/x-msvideo", "sc:VideoObject", "A view of the face at 25 fps, Motion JPEG.")
+                for view in exported["views"]}}
+    sets = []
+    for name, (_, _, kind, what) in kinds.items():
+        files_of = {"fileSet": {"@id": f"{name}-files"}}
+        key = {"@type": "cr:Field", "@id": f"{name}/key", "name": "key", "dataType": "sc:Text",
+               "description": "Which track: the path in the tar up to the first dot.",
+               "source": files_of | {"extract": {"fileProperty": "fullpath"}, "transform": {"regex": r"^([^.]*)\."}}}
+        content = {"@type": "cr:Field", "@id": f"{name}/content", "name": "content", "dataType": kind, "description": what,
+                   "source": files_of | {"extract": {"fileProperty": "content"}}}
+        sets.append(_records(name, "key", what, [key, content]))
+    return [*files, *(_set(f"{name}-files", pattern, mime, files) for name, (pattern, mime, _, _) in kinds.items())], sets
+
+
+def _file(path: Path, folder: Path, mime: str, name: str | None = None) -> dict[str, Any]:
+    at = os.path.relpath(path, folder).replace(os.sep, "/")
+    return {"@type": "cr:FileObject", "@id": name or at, "name": name or at, "contentUrl": at,
+            "contentSize": f"{path.stat().st_size} B", "encodingFormat": mime, "sha256": digest_file(path)}
+
+
+def _set(name: str, pattern: str, mime: str, inside: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """inside: the files that it consists of, or lies in; None: those of the pattern, wherever this description lies."""
+    place = {} if inside is None else {"containedIn": [{"@id": file["@id"]} for file in inside]}
+    return {"@type": "cr:FileSet", "@id": name, "name": name, "encodingFormat": mime, "includes": pattern, **place,
+            "description": "The files above, wherever this description lies." if inside is None else f"Files of {name}."}
+
+
+def _records(name: str, key: str, what: str, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "key": {"@id": f"{name}/{key}"}, "description": what,
+            "field": fields}
+
+
+def _field(records: str, name: str, kind: Any, source: dict[str, Any], views: tuple[str, ...] = ()) -> dict[str, Any]:
+    """One column. kind: its Arrow type. Bytes have no type of their own in Croissant: they are text whose description says so."""
+    import pyarrow as pa
+
+    inner, made = kind, {}
+    while pa.types.is_list(inner) or pa.types.is_fixed_size_list(inner):
+        inner, made = inner.value_type, {"repeated": True}
+    what = _WHAT.get(name, "the picture of every frame, JPEG" if name in views else name.replace("_", " "))
+    made = {"@type": "cr:Field", "@id": f"{records}/{name}", "name": name, "description": f"{what} (Arrow: {kind})", **made}
+    source = source if "extract" in source else source | {"extract": {"column": name}}  # of a part: its parent's column
+    if pa.types.is_struct(inner) and [f.name for f in inner] == ["bytes", "path"]:  # sound and pictures, as `datasets` has them
+        return made | {"dataType": "sc:ImageObject" if name in views else "sc:AudioObject",
+                       "source": source | {"transform": {"jsonPath": "bytes"}}}
+    if pa.types.is_struct(inner):
+        return made | {"subField": [_field(f"{records}/{name}", f.name, f.type, source | {"transform": {"jsonPath": f.name}})
+                                    for f in inner]}
+    return made | {"dataType": _data_type(inner), "source": source}
+
+
+def _data_type(kind: Any) -> str:
+    import pyarrow as pa
+
+    return "sc:Integer" if pa.types.is_integer(kind) else "sc:Float" if pa.types.is_floating(kind) else "sc:Text"

@@ -7,6 +7,7 @@ import subprocess
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
@@ -49,7 +50,8 @@ def corpora(params: Params) -> dict[str, dict[str, Any]]:
     """The card of every corpus in use, and its languages that are built, planted ones apart."""
     from corpora.registry import open_corpus
 
-    return {name: {k: v for k, v in asdict(open_corpus(entry.adapter).CARD).items() if k not in ("languages", "hours")}
+    left_out = ("languages", "hours", "hours_note")
+    return {name: {k: v for k, v in asdict(open_corpus(entry.adapter).CARD).items() if k not in left_out}
             | {"languages": sorted(t for t, e in entry.languages.items() if e.twin_of is None),
                "planted": sorted(t for t, e in entry.languages.items() if e.twin_of is not None)}
             for name, entry in params.corpora.items()}
@@ -64,7 +66,8 @@ def gender_of(extra: str | None) -> str:
 
 def languages(params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
     """Per corpus and language: recordings, bytes, clips, hours (of dealt tracks), speakers, unknown_speakers, largest_speaker
-    (share of the hours), genders (hours by gender) and splits (tracks, speakers and hours of each)."""
+    (share of the hours), per_speaker (`balance` of their clips and of their hours), genders (hours by gender) and splits (tracks,
+    speakers and hours of each)."""
     found = []
     for who in params.instances():
         recordings = read_rows(root / out_folder("download", who.name), "recordings", ["recording_id", "bytes", "extra"])
@@ -74,6 +77,7 @@ def languages(params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
         rows = read_shard(path).to_pylist() if path.is_file() else []
         splits: dict[str, dict[str, Any]] = {}
         by_speaker: dict[str, float] = defaultdict(float)
+        clips_of: dict[str, set[str]] = defaultdict(set)
         by_gender: dict[str, float] = defaultdict(float)
         for r in rows:
             hours = r["n_frames"] / FPS / 3600
@@ -82,6 +86,7 @@ def languages(params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
             cell["speakers"].add(r["cluster"])
             cell["hours"] += hours
             by_speaker[r["cluster"]] += hours
+            clips_of[r["cluster"]].add(r["clip_id"])
             by_gender[gender.get(r["recording_id"], "unknown")] += hours
         total = sum(by_speaker.values())
         found.append({
@@ -89,10 +94,19 @@ def languages(params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
             "bytes": sum(r["bytes"] or 0 for r in recordings), "clips": len(clips), "hours": round(total, 6),
             "speakers": len(by_speaker), "unknown_speakers": sum(1 for name in by_speaker if not name.startswith("speaker:")),
             "largest_speaker": round(max(by_speaker.values()) / total, 4) if total else None,
+            "per_speaker": {"clips": balance([len(c) for c in clips_of.values()]), "hours": balance(list(by_speaker.values()))},
             "genders": {k: round(v, 6) for k, v in sorted(by_gender.items())},
             "splits": {name: cell | {"speakers": len(cell["speakers"]), "hours": round(cell["hours"], 6)}
                        for name, cell in sorted(splits.items())}})
     return found
+
+
+def balance(amounts: list[float]) -> dict[str, float | None]:
+    """How evenly an amount is spread over speakers: {median, most, largest_share} of one amount per speaker; None of none."""
+    if not amounts:
+        return {"median": None, "most": None, "largest_share": None}
+    return {"median": round(median(amounts), 6), "most": round(max(amounts), 6),
+            "largest_share": round(max(amounts) / sum(amounts), 4) if sum(amounts) else None}
 
 
 def _shared(root: Path) -> dict[str, Any]:

@@ -159,7 +159,8 @@ def main_table(document: dict[str, Any]) -> Any:
     better = "higher" if metric["higher_is_better"] else "lower"
     table = Table(title=f"{metric['label']} ({better} is better) and its gap to real video of the same language",
                   title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("language", "clips", "speakers", "real", *lse, *(x for s in systems for x in (s, *lse, "gap"))):
+    counts = ["clips", "speakers", *(["windows"] if name == "lse_c" else [])]  # LSE-C depends on a clip's length
+    for column in ("language", *counts, "real", *lse, *(x for s in systems for x in (s, *lse, "gap"))):
         table.add_column(column, justify="left" if column == "language" else "right")
     for language in document["languages"]:
         tag, row = language["tag"], []
@@ -172,6 +173,7 @@ def main_table(document: dict[str, Any]) -> Any:
                     f"{number(gap['mean'], metric['digits'], sign=True)} {interval(gap, metric['digits'])}".strip() if gap
                     else "\u2013"]
         planted = f" (twin of {language['twin_of']})" if language["twin_of"] else ""
-        table.add_row(tag + planted, *(str(max((v[k] for v in own), default=0)) for k in ("n_clips", "n_speakers")),
+        windows = [number(language["median_windows"], 0)] if "windows" in counts else []
+        table.add_row(tag + planted, *(str(max((v[k] for v in own), default=0)) for k in ("n_clips", "n_speakers")), *windows,
                       number(real["value"]["mean"], metric["digits"]) if real else "\u2013", *offsets("real", tag), *row)
     return table

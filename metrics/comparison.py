@@ -2,6 +2,7 @@
 
 Both runs must have been scored under one protocol; otherwise there is nothing to compare and `compare` says what differs. A
 change is B minus A in the metric's own unit, so that it has the sign `dvc metrics diff` gives it; `better` says if that is good.
+What has no better side (LEVELS: blinks, head motion) moves, and neither regresses nor improves.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.records import cluster_of
+from metrics.lengths import OTHER_LENGTH, same_length
 from metrics.robustness import (
+    LEVELS,
     METRICS,
     Row,
     Table,
     group_of,
     null_reason,
     one_protocol,
-    same_length,
     seed_of,
     value_of,
     worse_by,
@@ -29,10 +31,12 @@ from metrics.validity import drop_unjudged, expert_validity
 
 EVERYWHERE = "*"  # all languages together
 CONTROLS = ("real", "still")
-COMPARED = REGRESSED, FIXED, UNCHANGED = "regressed", "fixed", "unchanged"
-APART = LOST, GAINED, ONLY_A, ONLY_B, OTHER_LENGTH = "lost", "gained", "only_a", "only_b", "other_length"
+COMPARED = REGRESSED, FIXED, MOVED, UNCHANGED = "regressed", "fixed", "moved", "unchanged"
+LOST, GAINED, ONLY_A, ONLY_B = "lost", "gained", "only_a", "only_b"
+APART = LOST, GAINED, ONLY_A, ONLY_B, OTHER_LENGTH
 KINDS = (*COMPARED, *APART)
 WORSE, BETTER, HINT, SAME, OPEN, NO_CLAIM = "worse", "better", "hint", "same", "open", "no_claim"
+SPECS = METRICS | LEVELS
 NOISE_WIDTHS = 3.0  # a clip stands out when it moved by more than so many standard deviations of the clips' changes
 _MAD_TO_SD = 1.4826  # of a normal distribution
 
@@ -45,13 +49,15 @@ class DifferentProtocols(ValueError):
 class Change:
     """One system, condition, language and metric in both runs.
 
-    mean_a, mean_b, n_a, n_b, gap_a, gap_b: each run by itself, over all its clips, as results/summary.json and `dvc metrics` have
-    them. change: the mean of B minus A over the clips that both scored, with its interval; None without such clips. p: that it is
-    zero; p_holm: over the languages of this system, condition and metric. detectable: the smallest change that this many speakers
-    would have shown four times in five. speakers_needed: where Holm's correction can never be passed with so few, how many it
-    takes. threshold: by how much one clip must move to be counted as regressed or fixed. verdict: worse or better (beyond the
-    interval, after correction), hint (the interval leaves out zero, but not after correction), same (no clip changed at all),
-    open (not shown), no_claim (no interval; `change.reason` says why).
+    mean_a, mean_b, n_a, n_b, gap_a, gap_b: each run by itself, over all its clips, as results/summary.json and `dvc metrics`
+    have them; of what has no better side the gap is how far it lies from real video of the same clips, with its sign. nulls_a,
+    nulls_b: why clips have no value, and how many. change: the mean of B minus A over the clips that both scored, with its
+    interval; None without such clips. p: that it is zero; p_holm: over the languages of this system, condition and metric.
+    detectable: the smallest change that this many speakers would have shown four times in five. speakers_needed: where Holm's
+    correction can never be passed with so few, how many it takes. threshold: by how much one clip must move to be counted as
+    regressed or fixed. verdict: worse or better, or moved where neither is better (beyond the interval, after correction), hint
+    (the interval leaves out zero, but not after correction), same (no clip changed at all), open (not shown), no_claim (no
+    interval; `change.reason` says why).
     """
 
     system: str
@@ -73,6 +79,8 @@ class Change:
     verdict: str = NO_CLAIM
     better: bool | None = None
     speakers_needed: int | None = None
+    nulls_a: dict[str, int] = field(default_factory=dict)
+    nulls_b: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -170,16 +178,16 @@ def compare(
 
     margin_a, margin_b: score.expert_valid_margin of each run; where the expert proves unable to judge a language its scores are
     left out, as in the run's own report. conditions: which to compare (None: all but shuffled sound). metrics: names of
-    metrics.registry (None: all that say which way is better). pairs: name of a system in A -> its name in B, where they differ;
+    metrics.registry (None: all figures of clips). pairs: name of a system in A -> its name in B, where they differ;
     by default, two runs with one system each are compared under whatever names. Raises DifferentProtocols, MixedProtocols, and
     KeyError for a metric there is none of.
     """
     rows_a, rows_b = ([completed(r) for r in rows] for rows in (rows_a, rows_b))
     protocol = check_protocols(rows_a, rows_b)
-    names = list(METRICS if metrics is None else metrics)
-    unknown = [m for m in names if m not in METRICS]
+    names = list(SPECS if metrics is None else metrics)
+    unknown = [m for m in names if m not in SPECS]
     if unknown:
-        raise KeyError(f"no metric is called {unknown[0]!r}; there are: {', '.join(METRICS)}")
+        raise KeyError(f"no metric is called {unknown[0]!r}; there are: {', '.join(SPECS)}")
     names = [m for m in names if any(value_of(r, m) is not None for r in (*rows_a, *rows_b))]
     pairs = _pairs(rows_a, rows_b) if pairs is None else dict(pairs)
     rows_a = [{**r, "system": pairs.get(r["system"], r["system"])} for r in rows_a]
@@ -259,7 +267,7 @@ def _clips(group: tuple[str, str, str], a: dict, b: dict, names: Sequence[str]) 
         values = {m: v for m, v in values.items() if v != (None, None)}
         one, two = (rows_a or [None])[0], (rows_b or [None])[0]
         who = two or one
-        # Zero padding makes LSE-C depend on the length: two lengths are not compared.
+        # LSE-C depends on the length: two lengths are not compared.
         kinds = {m: OTHER_LENGTH for m, v in values.items() if None not in v and not same_length(one, two, m)}
         out.append(Clip(*group, key[0], who["clip_id"], key[1], who.get("speaker"), one, two, values, kinds))
     return out
@@ -282,7 +290,7 @@ def _thresholds(clips: Sequence[Clip], names: Sequence[str]) -> dict[tuple[str, 
         for metric in names:
             moves = np.array(found.get((system, condition, metric), [0.0]))
             noise = NOISE_WIDTHS * _MAD_TO_SD * float(np.median(np.abs(moves - np.median(moves))))
-            out[system, condition, metric] = max(noise, 0.5 * 10.0 ** -METRICS[metric].digits)
+            out[system, condition, metric] = max(noise, 0.5 * 10.0 ** -SPECS[metric].digits)
     return out
 
 
@@ -295,6 +303,9 @@ def _classify(clips: Sequence[Clip], limits: Mapping[tuple[str, str, str], float
             if a is None or b is None:
                 clip.kinds[metric] = (ONLY_B if clip.a is None else GAINED) if a is None else (ONLY_A if clip.b is None else LOST)
                 continue
+            if metric in LEVELS:
+                clip.kinds[metric] = MOVED if abs(b - a) > limit else UNCHANGED
+                continue
             moved = worse_by(METRICS[metric], b, a) / limit
             clip.kinds[metric] = REGRESSED if moved > 1 else FIXED if moved < -1 else UNCHANGED
             if moved > clip.worst:
@@ -306,22 +317,22 @@ def _change(tables: Sequence[Table], group: tuple[str, str, str], metric: str, c
     """One language's change; None where neither run has a value."""
     if not clips:
         return None
-    sides = [t.values(t.groups.get(group, []), metric)[0] for t in tables]
-    gaps = [t.gaps(t.groups.get(group, []), metric)[0] for t in tables]
-    return _filled(tables, group, metric, clips, limit, sides, gaps)
+    return _filled(tables, group, metric, clips, limit, [group])
 
 
 def _everywhere(tables: Sequence[Table], system: str, condition: str, metric: str, groups: Sequence, clips: Sequence[Clip],
                 limit: float) -> Change:
     """The change of all languages together, every clip counting once."""
-    sides = [np.concatenate([t.values(t.groups.get(g, []), metric)[0] for g in groups]) for t in tables]
-    gaps = [np.concatenate([t.gaps(t.groups.get(g, []), metric)[0] for g in groups]) for t in tables]
-    return _filled(tables, (system, condition, EVERYWHERE), metric, clips, limit, sides, gaps)
+    return _filled(tables, (system, condition, EVERYWHERE), metric, clips, limit, groups)
 
 
 def _filled(tables: Sequence[Table], group: tuple[str, str, str], metric: str, clips: Sequence[Clip], limit: float,
-            sides: Sequence[np.ndarray], gaps: Sequence[np.ndarray]) -> Change:
+            groups: Sequence[tuple[str, str, str]]) -> Change:
     table = tables[1]
+    rows = [[t.groups.get(g, []) for g in groups] for t in tables]
+    sides, gaps = ([np.concatenate([of(own, metric)[0] for own in some]) for of, some in zip(figures, rows, strict=True)]
+                   for figures in ([t.values for t in tables], [t.gaps for t in tables]))
+    nulls = [t.nulls(t.where(r for own in some for r in own), metric) for t, some in zip(tables, rows, strict=True)]
     both = [(c.b, c.values[metric][1] - c.values[metric][0]) for c in clips if c.kinds[metric] in COMPARED]
     moves, clusters = table.collect(both)
     seed = seed_of(table.seed, "change", *group, metric)
@@ -335,9 +346,10 @@ def _filled(tables: Sequence[Table], group: tuple[str, str, str], metric: str, c
     out = Change(*group, metric, mean(sides[0]), mean(sides[1]), len(sides[0]), len(sides[1]), mean(gaps[0]), mean(gaps[1]),
                  estimate, sign_flip_test(moves, clusters, seed, table.resamples) if sure else None, None,
                  detectable(moves, clusters, seed, table.resamples, table.alpha) if sure else None, limit,
-                 {kind: kinds.count(kind) for kind in KINDS})
+                 {kind: kinds.count(kind) for kind in KINDS}, nulls_a=nulls[0], nulls_b=nulls[1])
     if both:
-        out.better = None if not moves.mean() else bool((moves.mean() > 0) == METRICS[metric].higher_is_better)
+        sided = metric in METRICS and moves.mean() != 0
+        out.better = bool((moves.mean() > 0) == METRICS[metric].higher_is_better) if sided else None
         out.verdict = SAME if not np.any(moves) else OPEN if sure else NO_CLAIM
     return out
 
@@ -355,7 +367,8 @@ def _verdict(change: Change, alpha: float) -> Change:
     """Sets the verdict of a change that has an interval; that of all languages together is a test of its own."""
     if change.p is not None and change.verdict == OPEN and change.p <= alpha:
         stands = change.p if change.language == EVERYWHERE else change.p_holm
-        change.verdict = (BETTER if change.better else WORSE) if stands <= alpha else HINT
+        told = MOVED if change.metric in LEVELS else BETTER if change.better else WORSE
+        change.verdict = told if stands <= alpha else HINT
     return change
 
 

@@ -97,7 +97,6 @@ class Cross:
         self.trained: dict[str, list[str]] = {s: sorted(trained.get(s, [])) for s in self.systems}
         self._gaps: dict[tuple[str, str, str], Sample] = {}
         self._strata: dict[tuple[str, str, str], Stratum] = {}
-        self._estimates: dict[tuple[str, str, str], Estimate] = {}
 
     def gaps(self, system: str, language: str, metric: str) -> Sample:
         key = (system, language, metric)
@@ -112,10 +111,7 @@ class Cross:
         return self._strata[key]
 
     def estimate(self, system: str, language: str, metric: str) -> Estimate:
-        key = (system, language, metric)
-        if key not in self._estimates:
-            self._estimates[key] = self.table.estimate(*self.gaps(*key))
-        return self._estimates[key]
+        return self.table.gap(system, "self", language, metric, self.gaps(system, language, metric))
 
     def measured(self, system: str, metric: str) -> list[str]:
         """The languages in which a system has a gap."""
@@ -128,11 +124,16 @@ class Cross:
     def _seed(self) -> int:
         return seed_of(self.table.seed, "speakers")
 
+    def _interval(self, strata: Sequence[Stratum], statistic: Any, n_clips: int | None = None) -> Estimate:
+        """A statistic of some strata with its interval; the flips are those of the table's own figures."""
+        return jackknife(strata, statistic, 1 - self.table.alpha, n_clips, seed=seed_of(self.table.seed, "flips"),
+                         n_resamples=self.table.resamples)
+
     # ---- seen and unseen
     # --------------------------------------------------------------------------------------------------------
     def spread(self, system: str, metric: str) -> Spread:
         """All of `Spread` for one system and metric."""
-        found, level = self.measured(system, metric), 1 - self.table.alpha
+        found = self.measured(system, metric)
         known = set(self.trained[system])
         out = Spread(system, metric, [t for t in found if t in known], [t for t in found if t not in known])
         if not found:
@@ -141,14 +142,14 @@ class Cross:
         strata = {tag: self.stratum(system, tag, metric) for tag in found}
         for name, tags in (("seen", out.seen_languages), ("unseen", out.unseen_languages)):
             if tags:
-                setattr(out, name, jackknife([strata[t] for t in tags], lambda m: m[..., 0].mean(-1), level))
+                setattr(out, name, self._interval([strata[t] for t in tags], lambda m: m[..., 0].mean(-1)))
         seen = np.array([tag in known for tag in found])
         lacking = {"unknown_training": not known, "no_seen_language": not seen.any(), "no_unseen_language": seen.all()}
         why = next((reason for reason, so in lacking.items() if so), None)
         if why is None:
-            out.difference = jackknife([strata[t] for t in found], lambda m: m[..., ~seen, 0].mean(-1) - m[..., seen, 0].mean(-1),
-                                       level)
-            self._retention(out, found, seen, level)
+            out.difference = self._interval([strata[t] for t in found],
+                                            lambda m: m[..., ~seen, 0].mean(-1) - m[..., seen, 0].mean(-1))
+            self._retention(out, found, seen)
         else:
             out.reasons |= {"difference": why, "retention": why}
         self._worst(out, found, strata)
@@ -179,7 +180,7 @@ class Cross:
             return table.values(real, metric) if ideal is None else table.collect((row, ideal) for row in real)
         return table.gaps(groups.get(("still", "self", language), []), metric)
 
-    def _retention(self, out: Spread, found: list[str], seen: np.ndarray, level: float) -> None:
+    def _retention(self, out: Spread, found: list[str], seen: np.ndarray) -> None:
         """Retention: mean skill over unseen languages over mean skill over seen ones.
 
         The skill in a language is 1 - gap / the floor's gap there: 1 is as good as real video, 0 is as bad as knowing nothing (a
@@ -200,12 +201,12 @@ class Cross:
         n_clips = sum(len(gap[0]) for gap, _ in pairs)
         for name, which in (("skill_seen", seen), ("skill_unseen", ~seen)):
             own = [s for s, w in zip(strata, which, strict=True) if w]
-            setattr(out, name, jackknife(own, lambda m: skill(m).mean(-1), level))
+            setattr(out, name, self._interval(own, lambda m: skill(m).mean(-1)))
         least = out.skill_seen.low if out.skill_seen.low is not None else out.skill_seen.mean
         if least <= 0:
             out.reasons["retention"] = "no_skill_in_seen_languages"
             return
-        out.retention = jackknife(strata, lambda m: skill(m)[..., ~seen].mean(-1) / skill(m)[..., seen].mean(-1), level, n_clips)
+        out.retention = self._interval(strata, lambda m: skill(m)[..., ~seen].mean(-1) / skill(m)[..., seen].mean(-1), n_clips)
 
     # ---- distance
     # -----------------------------------------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ class Cross:
             out.reason = "no_spread_of_distances"
         else:
             ys = np.array([p["gap"].mean for p in points])
-            out.slope = jackknife(strata, lambda m: slope(xs, m[..., 0]), 1 - self.table.alpha)
+            out.slope = self._interval(strata, lambda m: slope(xs, m[..., 0]))
             out.intercept = float(ys.mean() - out.slope.mean * xs.mean())
             out.p = permuted_slope(xs, ys, seed_of(self.table.seed, "orders"))
         return out

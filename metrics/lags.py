@@ -79,9 +79,9 @@ def lag_verdict(offsets: Sequence[Sequence[int]], lags: Sequence[int] = LAGS, vs
     A wrong best match moves along with the lag, so trials of one clip are not independent: the clip is what counts, found where
     more than half of its lags are.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
     shares = shares_found(offsets, lags)
     n, found = len(shares), sum(s > 0.5 for s in shares)
-    chance = float(binom.sf(found - 1, n, chance_accuracy(vshift, WITHIN_FRAMES))) if n else None
+    chance = float(bdtrc(found - 1, n, chance_accuracy(vshift, WITHIN_FRAMES))) if n else None
     return LagVerdict(n, found, float(np.mean(shares)) if n else None, chance, chance <= LEVEL if n >= ASKED_FROM else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from core.params import suggest
@@ -103,6 +104,7 @@ def name_in(text: str | None) -> str:
     return (text or "").partition("(")[0]
 
 
+@lru_cache(maxsize=64)
 def is_padded(text: str | None) -> bool:
     """Whether a score row's protocol string says that zero vectors enter the means."""
     found = re.search(r"edges=(\w+)", text or "")
@@ -110,24 +112,7 @@ def is_padded(text: str | None) -> bool:
 
 
 def lengths_differ(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether LSE-C of these score rows may NOT be averaged or compared: zero vectors enter its median in proportion to the
-    clip's shortness (a third of all distances at 29 frames, 3 % at 10 s), so padded rows must be of one length."""
+    """Whether LSE-C of these score rows may NOT be averaged: zero vectors enter its median in proportion to the clip's shortness
+    (a third of all distances at 29 frames, 3 % at 10 s), so padded rows must be of one length."""
     lengths = {r.get("n_windows") for r in rows if r.get("lse_c") is not None and is_padded(r.get("protocol"))}
     return len(lengths) > 1
-
-
-def without_mixed_lengths(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Copies of score rows in which LSE-C is null with the reason `lengths_differ` where its means would mix lengths.
-
-    Rows whose length is that of every other row keep it; pairs of one clip compare before this, at equal `n_windows`.
-    """
-    rows = [dict(r) for r in rows]
-    if not lengths_differ(rows):
-        return rows
-    out = []
-    for row in rows:
-        if row.get("lse_c") is not None and is_padded(row.get("protocol")):
-            notes = [*(row.get("null_reasons") or ()), {"metric": "lse_c", "reason": LENGTHS_DIFFER}]
-            row |= {"lse_c": None, "null_reasons": notes}
-        out.append(row)
-    return out

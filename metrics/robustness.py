@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from metrics import registry
+from metrics.lengths import OTHER_LENGTH, lengths_match
 from metrics.protocols import LENGTHS_DIFFER, is_padded, lengths_differ
 from metrics.registry import MetricSpec
 from metrics.stats import Estimate, by_cluster, mean_interval
@@ -52,11 +53,6 @@ def value_of(row: Row, metric: str) -> float | None:
     if metric == "offset_within_one":
         return float(abs(value) <= 1)
     return abs(float(value)) if metric == "abs_offset" else float(value)
-
-
-def same_length(a: Row, b: Row, metric: str) -> bool:
-    """Whether two rows' values of a metric may be compared as far as their lengths go: padded LSE-C needs as many windows."""
-    return metric != "lse_c" or not is_padded(a.get("protocol")) or a.get("n_windows") == b.get("n_windows")
 
 
 def worse_by(metric: MetricSpec, value: Any, reference: Any) -> Any:
@@ -113,7 +109,8 @@ def null_reason(row: Row, metric: str) -> str:
 class Cell:
     """One system, condition, language and metric: the mean, the gap to real video and the lead over its own shuffled sound.
 
-    detectable: the smallest true gap that so many speakers would have shown four times in five; None without an interval."""
+    detectable: the smallest true gap that so many speakers would have shown four times in five; None without an interval.
+    gap_nulls, lead_nulls: pairs that have both values and are left out of the gap or of the lead, by reason."""
 
     system: str
     condition: str
@@ -128,6 +125,8 @@ class Cell:
     p_unseen_holm: float | None = None
     unseen_reason: str | None = None
     detectable: float | None = None
+    gap_nulls: dict[str, int] = field(default_factory=dict)
+    lead_nulls: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -155,6 +154,8 @@ class Table:
         self.seed, self.resamples, self.alpha = seed, resamples, alpha
         self._mixed = lengths_differ(self.rows)  # then LSE-C is compared within clips only, never averaged
         self._known: dict[tuple[str, str], np.ndarray] = {}
+        self._numbers: dict[str, np.ndarray] = {}
+        self._gaps: dict[tuple[str, str, str, str], Estimate] = {}
         self.groups: dict[tuple[str, str, str], list[Row]] = {}
         index: dict[tuple[str, str, str], list[int]] = {}
         real: dict[str, int] = {}
@@ -170,6 +171,7 @@ class Table:
             elif key[1] == "shuffled":
                 shuffled[row["system"], row["track_id"]] = i
         self._index = {key: np.array(found) for key, found in index.items()}
+        self._places = {id(self.groups[key]): found for key, found in self._index.items()}
         self._at = {id(row): i for i, row in enumerate(self.rows)}
         self._reference = np.array(
             [real_clip.get(r["audio_clip_id"], -1) if r["condition"] in CROSS else real.get(r["track_id"], -1)
@@ -177,22 +179,27 @@ class Table:
         )
         self._below = np.array([shuffled.get((r["system"], r["track_id"]), -1) for r in self.rows], int)
         self._is_real = np.array([(r["system"], r["condition"]) == ("real", "self") for r in self.rows], bool)
-        self._n_windows = np.array([r.get("n_windows") if is_padded(r.get("protocol")) else -1 for r in self.rows], float)
-        self._real_clip = {clip: self.rows[i] for clip, i in real_clip.items()}
+        self._n_windows = np.array([r.get("n_windows") for r in self.rows], float)  # None becomes nan
+        self._padded = np.array([is_padded(r.get("protocol")) for r in self.rows], bool)
         self._inputs, _ = _codes((r["track_id"], r["audio_clip_id"] or "") for r in self.rows)
-        self._faces, self._face_names = _codes(speaker_of(r) for r in self.rows)
-        self._voices, self._voice_names = _codes(self._voice_of(r) for r in self.rows)
-        self._two_people = np.array([self._voice_names[v] != self._face_names[f] for v,
-                                     f in zip(self._voices, self._faces, strict=True)], bool)
+        faces = [speaker_of(r) for r in self.rows]
+        voice_of = {clip: faces[i] for clip, i in real_clip.items()}
+        voices = [voice_of.get(r["audio_clip_id"]) or f"clip|{r['audio_clip_id']}" for r in self.rows]
+        self._faces, self._face_names = _codes(faces)
+        self._voices, self._voice_names = _codes(voices)
+        self._two_people = np.array([v != f for v, f in zip(voices, faces, strict=True)], bool)
         self._sampled = any(len(np.unique(self._inputs[found])) < len(found) for found in self._index.values())
-        # metric or column -> (places, numbers of reasons) of the rows that say why they have none
-        numbers = {"not_measured": 0}
-        self._why: dict[str, tuple[list[int], list[int]]] = {}
+        # metric or column -> (places, number of the reason) of the rows that say why they have none; most rows say the same
+        said: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for i, row in enumerate(self.rows):
-            for note in row.get("null_reasons") or ():
-                places, reasons = self._why.setdefault(note["metric"], ([], []))
-                places.append(i)
-                reasons.append(numbers.setdefault(note["reason"], len(numbers)))
+            if row.get("null_reasons"):
+                said.setdefault(tuple([(n["metric"], n["reason"]) for n in row["null_reasons"]]), []).append(i)
+        numbers = {"not_measured": 0}
+        self._why: dict[str, list[tuple[np.ndarray, int]]] = {}
+        for notes, places in said.items():
+            at = np.array(places)
+            for name, reason in notes:
+                self._why.setdefault(name, []).append((at, numbers.setdefault(reason, len(numbers))))
         self._reason_names = list(numbers)
 
     def _all(self, kind: str, metric: str) -> np.ndarray:
@@ -202,9 +209,12 @@ class Table:
         return self._known[kind, metric]
 
     def _value(self, metric: str) -> np.ndarray:
-        column = registry.METRICS[metric].column
-        values = np.array([row.get(column) for row in self.rows], np.float64)  # None becomes nan
-        values[~np.isfinite(values)] = np.nan
+        if not self._numbers:  # of all metrics at once: going through the rows takes longer than looking into one
+            names = list(dict.fromkeys(m.column for m in registry.METRICS.values()))
+            found = np.array([[row.get(name) for name in names] for row in self.rows], np.float64)  # None becomes nan
+            found[~np.isfinite(found)] = np.nan
+            self._numbers = dict(zip(names, np.ascontiguousarray(found.reshape(-1, len(names)).T), strict=True))
+        values = self._numbers[registry.METRICS[metric].column]
         if metric == "offset_within_one":
             return np.where(np.isnan(values), np.nan, np.abs(values) <= 1)
         return np.abs(values) if metric == "abs_offset" else values
@@ -224,12 +234,17 @@ class Table:
         """The values of the rows that each row is measured against; nan where there is none, or none of a length to compare."""
         values = np.where(others < 0, np.nan, self._all("value", metric)[others])
         if metric == "lse_c":  # as `same_length` says
-            values[(self._n_windows >= 0) & (self._n_windows != self._n_windows[others])] = np.nan
+            values[self._unlike(slice(None), others)] = np.nan
         return values
+
+    def _unlike(self, index: Any, others: np.ndarray) -> np.ndarray:
+        """bool: which of the rows at `index` are of another length than the rows that they are measured against."""
+        return ~lengths_match(self._n_windows[index], self._n_windows[others], self._padded[index])
 
     def where(self, rows: Iterable[Row]) -> np.ndarray:
         """The places of some of this table's rows in `rows`."""
-        return np.array([self._at[id(row)] for row in rows], int)
+        known = self._places.get(id(rows))  # a whole group
+        return known if known is not None else np.array([self._at[id(row)] for row in rows], int)
 
     def values(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(values, clusters) of rows that have one; several samples of one input count as one clip, with their mean. None at all
@@ -238,8 +253,8 @@ class Table:
 
     def gaps(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(gaps to real video, clusters), clip by clip; clips with no value on either side are left out. A row is measured
-        against the real video of its own clip, or of the clip its sound comes from."""
-        return self._figure(self.where(rows), "gap", metric)
+        against the real video of its own clip, or of the clip its sound comes from. Of LEVELS: how far from it, with the sign."""
+        return self._figure(self.where(rows), "gap" if metric in METRICS else "from_real", metric)
 
     def leads(self, rows: Iterable[Row], metric: str) -> tuple[np.ndarray, list[str]]:
         """(how much better than the same video with shuffled sound, clusters), clip by clip."""
@@ -267,21 +282,21 @@ class Table:
         known = [(row, value) for row, value in pairs if value is not None]
         return self.gather(self.where(row for row, _ in known), np.array([value for _, value in known], float))
 
-    def _voice_of(self, row: Row) -> str:
-        real = self._real_clip.get(row["audio_clip_id"])
-        return speaker_of(real) if real is not None else f"clip|{row['audio_clip_id']}"
-
     def estimate(self, values: np.ndarray, clusters: list[str]) -> Estimate:
         """Mean and clustered interval of some values. All figures with one number of clusters flip the same draws."""
         return mean_interval(values, clusters, seed_of(self.seed, "flips"), n_resamples=self.resamples, level=1 - self.alpha)
+
+    def gap(self, system: str, condition: str, language: str, metric: str, sample: tuple[np.ndarray, list[str]]) -> Estimate:
+        """The mean gap of one group with its interval, worked out once. sample: the group's `gaps`."""
+        key = system, condition, language, metric
+        if key not in self._gaps:
+            self._gaps[key] = self.estimate(*sample)
+        return self._gaps[key]
 
     def cell(self, system: str, condition: str, language: str, metric: str) -> Cell:
         """One figure with all that must stand beside it."""
         index = self._index[system, condition, language]
         apart = metric == "lse_c" and self._mixed
-        nulls = self._nulls(index, metric)
-        if apart and (known := len(index) - sum(nulls.values())):
-            nulls[LENGTHS_DIFFER] = nulls.get(LENGTHS_DIFFER, 0) + known
         value = self._figure(index[:0] if apart else index, "value", metric)
         gap = self._figure(index, "gap", metric)
         lead = self._figure(index if condition == "self" else index[:0], "lead", metric)
@@ -293,17 +308,31 @@ class Table:
             metric,
             (language in trained) if trained else None,
             self.estimate(*value),
-            estimate := self.estimate(*gap) if len(gap[0]) else None,
+            estimate := self.gap(system, condition, language, metric, gap) if len(gap[0]) else None,
             self.estimate(*lead) if len(lead[0]) else None,
-            dict(sorted(nulls.items())),
+            self.nulls(index, metric),
             detectable=_detectable(estimate, *gap) if estimate is not None else None,
+            gap_nulls=self._left_out(index, self._reference, metric) if not self._is_real[index[0]] else {},
+            lead_nulls=self._left_out(index, self._below, metric) if condition == "self" else {},
         )
 
-    def _nulls(self, index: np.ndarray, metric: str) -> dict[str, int]:
-        """Why the rows at `index` that have no value have none, and how many."""
+    def _left_out(self, index: np.ndarray, others: np.ndarray, metric: str) -> dict[str, int]:
+        """Why rows at `index` that have a value, as the rows that they are measured against have, are not, and how many."""
+        if metric != "lse_c":
+            return {}
+        values, others = self._all("value", metric), others[index]
+        index, others = index[others >= 0], others[others >= 0]
+        n = int((self._unlike(index, others) & ~np.isnan(values[index]) & ~np.isnan(values[others])).sum())
+        return {OTHER_LENGTH: n} if n else {}
+
+    def nulls(self, index: np.ndarray, metric: str) -> dict[str, int]:
+        """Why the rows at `index` have no value to be averaged, and how many: sorted by reason."""
         missing = index[np.isnan(self._all("value", metric)[index])]
         codes, counts = np.unique(self._all("reason", metric)[missing].astype(int), return_counts=True)
-        return {self._reason_names[k]: n for k, n in zip(codes.tolist(), counts.tolist(), strict=True)}
+        out = {self._reason_names[k]: n for k, n in zip(codes.tolist(), counts.tolist(), strict=True)}
+        if metric == "lse_c" and self._mixed and len(missing) < len(index):
+            out[LENGTHS_DIFFER] = out.get(LENGTHS_DIFFER, 0) + len(index) - len(missing)
+        return dict(sorted(out.items()))
 
     def levels(self) -> list[Level]:
         """Own sound by the metrics that have no better side, sorted by system, language, metric; those no row ever has are left
@@ -316,15 +345,15 @@ class Table:
                 apart = self._figure(index, "from_real", metric)
                 out.append(Level(key[0], key[2], metric, self.estimate(*self._figure(index, "value", metric)),
                                  self.estimate(*apart) if len(apart[0]) else None,
-                                 dict(sorted(self._nulls(index, metric).items()))))
+                                 self.nulls(index, metric)))
         return out
 
     def _reason(self, metric: str) -> np.ndarray:
         """float64 (rows,): the number in `_reason_names` of why each row has no value, as `null_reason` says."""
         out = np.zeros(len(self.rows))
         for name in dict.fromkeys((metric, registry.METRICS[metric].column)):
-            places, reasons = self._why.get(name, ([], []))
-            out[places[::-1]] = reasons[::-1]  # of several the first counts
+            for places, reason in self._why.get(name, ())[::-1]:  # of several the first counts
+                out[places] = reason
         return out
 
     def cells(self) -> list[Cell]:
@@ -336,8 +365,8 @@ class Table:
         """The metrics that some row has, or would have if the expert were valid there."""
 
         def unjudged(metric: str) -> bool:
-            reasons = set(self._why.get(METRICS[metric].column, ([], []))[1])
-            return METRICS[metric].judged and NOT_VALID in {self._reason_names[k] for k in reasons}
+            said = self._why.get(METRICS[metric].column, ())
+            return METRICS[metric].judged and NOT_VALID in {self._reason_names[k] for _, k in said}
 
         return [m for m in METRICS if not np.isnan(self._all("value", m)).all() or unjudged(m)]
 
@@ -356,9 +385,9 @@ def _detectable(estimate: Estimate, values: np.ndarray, clusters: list[str]) -> 
 @lru_cache(maxsize=256)
 def _power(freedom: int) -> float:
     """Student's t below which 80 % of it lie."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.8, freedom))
+    return float(stdtrit(freedom, 0.8))
 
 
 def _codes(keys: Iterable[Any]) -> tuple[np.ndarray, list[Any]]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -55,26 +55,47 @@ def by_cluster(values: Values, clusters: Sequence[Hashable]) -> Clusters:
     """Values gathered by cluster; raises ValueError for other lengths, an infinite value, or a cluster id of None."""
     if len(values) != len(clusters):
         raise ValueError(f"{len(values)} values but {len(clusters)} cluster ids")
-    given = dict.fromkeys(clusters)
-    if None in given:
-        raise ValueError("a cluster id is None: give an unknown speaker the id of its recording")
-    codes: dict[str, int] = {}
-    code_of = {c: codes.setdefault(str(c), len(codes)) for c in given}
+    names, counts, order, ends = _layout_of(clusters)
     numbers = np.array(values, dtype=np.float64)  # None becomes nan
-    which = np.fromiter(map(code_of.__getitem__, clusters), np.int64, len(clusters))
     if np.isinf(numbers).any():
         wrong = next(c for v, c in zip(numbers, clusters) if math.isinf(v))
         raise ValueError(f"a value of cluster {wrong!r} is infinite")
-    known = ~np.isnan(numbers)
-    order = np.argsort(which[known], kind="stable")
-    counts = np.bincount(which[known], minlength=len(codes))
-    ends = np.cumsum(counts).tolist()
-    ordered = numbers[known][order].tolist()
+    missing = np.isnan(numbers)
+    n_missing = int(missing.sum())
+    if n_missing:
+        names, counts, order, ends = _layout_of([c for c, gone in zip(clusters, missing.tolist()) if not gone])
+        numbers = numbers[~missing]
+    ordered = numbers[order].tolist()
     # fsum rounds once, so the order of the rows cannot change a bit
-    sums = [math.fsum(ordered[e - n : e]) for e, n in zip(ends, counts.tolist())]
-    names = sorted(name for name, k in codes.items() if counts[k])
-    at = [codes[name] for name in names]
-    return Clusters(tuple(names), counts[at].astype(np.float64), np.array(sums, np.float64)[at], int((~known).sum()))
+    sums = [math.fsum(ordered[begin:end]) for begin, end in ends]
+    return Clusters(names, counts, np.array(sums, np.float64), n_missing)
+
+
+Layout = tuple[tuple[str, ...], np.ndarray, np.ndarray, list[tuple[int, int]]]
+_MOST_KEPT = 5000  # values of one sample whose layout is kept: many figures are of the same clips, and few samples are larger
+
+
+def _layout_of(clusters: Sequence[Hashable]) -> Layout:
+    return (_layout if len(clusters) <= _MOST_KEPT else _layout.__wrapped__)(tuple(clusters))
+
+
+@lru_cache(maxsize=128)
+def _layout(clusters: tuple[Hashable, ...]) -> Layout:
+    """The names in order, how many values each has, int (n,) the places that bring values into that order, and where each
+    begins and ends in it."""
+    given = dict.fromkeys(clusters)
+    if None in given:
+        raise ValueError("a cluster id is None: give an unknown speaker the id of its recording")
+    name_of = {c: str(c) for c in given}
+    names = tuple(sorted(set(name_of.values())))
+    place = {name: k for k, name in enumerate(names)}
+    code_of = {c: place[name] for c, name in name_of.items()}
+    which = np.fromiter(map(code_of.__getitem__, clusters), np.int64, len(clusters))
+    sizes = np.bincount(which, minlength=len(names))
+    ends = np.cumsum(sizes).tolist()
+    counts = sizes.astype(np.float64)
+    counts.setflags(write=False)
+    return names, counts, np.argsort(which, kind="stable"), list(pairwise([0, *ends]))
 
 
 def mean_interval(
@@ -100,7 +121,7 @@ def mean_interval(
     if n_groups < MIN_CLUSTERS or (1 - level) * (len(flips) + 1) < 1:
         return Estimate(mean, None, None, n_clips, n_groups, TOO_FEW, c.n_missing)
     # sums of deviations from the mean keep what follows free of cancellation
-    low, high = flip_interval(*turning_points((c.sums - mean * c.counts)[None], c.counts, flips), 1 - level)
+    low, high = flip_interval(*turning_points((c.sums - mean * c.counts)[None], c.counts, flips, ordered=False), 1 - level)
     return Estimate(mean, mean + float(low[0]), mean + float(high[0]), n_clips, n_groups, None, c.n_missing)
 
 
@@ -158,12 +179,12 @@ def detectable(
 
 def detectable_of(residuals: np.ndarray, counts: np.ndarray, flips: np.ndarray, alpha: float, power: float) -> np.ndarray:
     """`detectable` of many samples at once, float64 (S,). residuals: float64 (S, G), deviations from each mean, by cluster."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n_groups, total = len(counts), counts.sum()
     low, high = flip_interval(*turning_points(residuals, counts, flips), alpha)
     se = np.sqrt((residuals**2 / (1 - counts / total)).sum(1)) / total
-    return (high - low) / 2 + t.ppf(power, n_groups - 1) * se
+    return (high - low) / 2 + stdtrit(n_groups - 1, power) * se
 
 
 def flip_choices(n_groups: int, seed: int, n_resamples: int) -> np.ndarray:
@@ -189,8 +210,11 @@ def _all_flips(n_groups: int) -> np.ndarray:
     return chosen
 
 
-def turning_points(residuals: np.ndarray, counts: np.ndarray, flips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each flip begins to be as extreme as the observed signs: (below, above) the mean, float64 (S, B) each, ascending.
+def turning_points(
+    residuals: np.ndarray, counts: np.ndarray, flips: np.ndarray, *, ordered: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where each flip begins to be as extreme as the observed signs: (below, above) the mean, float64 (S, B) each, ascending
+    unless not `ordered`, which is enough for an interval.
 
     residuals: float64 (S, G), sums of deviations from each sample's mean. For a hypothetical mean below the observed one the flip
     of a set is as extreme exactly when the mean over the set, or over its complement, lies at or below it.
@@ -201,9 +225,10 @@ def turning_points(residuals: np.ndarray, counts: np.ndarray, flips: np.ndarray)
     with np.errstate(divide="ignore", invalid="ignore"):
         below = np.minimum(down / inside, -up / (total - inside))
         above = np.maximum(up / inside, -down / (total - inside))
-    nobody = (inside == 0) | (inside == total)  # only among draws: flipping none or all is always as extreme
+    # Only among draws: flipping none or all is always as extreme. Counts may be shares, whose sums are rounded.
+    nobody = (inside <= _RELATIVE * total) | (inside >= (1 - _RELATIVE) * total)
     below[:, nobody], above[:, nobody] = -np.inf, np.inf
-    return np.sort(below, axis=1), np.sort(above, axis=1)
+    return (np.sort(below, axis=1), np.sort(above, axis=1)) if ordered else (below, above)
 
 
 def flip_interval(below: np.ndarray, above: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -211,6 +236,8 @@ def flip_interval(below: np.ndarray, above: np.ndarray, alpha: float) -> tuple[n
     rank = alpha * (below.shape[1] + 1) + 1e-9
     k = int(rank)
     share = max(0.0, rank - k - 1e-9)
+    below = np.partition(below, [k - 1, min(k, below.shape[1] - 1)], axis=1)
+    above = np.partition(above, [-k, max(-k - 1, -above.shape[1])], axis=1)
     low = below[:, k - 1] + (share * (below[:, k] - below[:, k - 1]) if share else 0.0)
     high = above[:, -k] + (share * (above[:, -k - 1] - above[:, -k]) if share else 0.0)
     return low, high

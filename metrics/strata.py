@@ -1,4 +1,4 @@
-"""Figures that lie across languages, with intervals over speakers: the jackknife that leaves out one speaker.
+"""Figures that lie across languages, with intervals over speakers: what changes when one of them is left out.
 
 A stratum is a language; its clusters are its speakers. A statistic is any smooth function of the strata's means. A name that
 stands in several strata is one person who speaks several languages: left out, drawn and counted once, in all of them together.
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from metrics.stats import MIN_CLUSTERS, TOO_FEW, Estimate
+from metrics.stats import MIN_CLUSTERS, TOO_FEW, Estimate, flip_choices, flip_interval, turning_points
 
 MIN_PER_STRATUM = 2  # one speaker says nothing about how speakers differ
 UNDEFINED = "not_defined"
@@ -54,20 +54,22 @@ def stratum(*kinds: tuple[np.ndarray, Sequence[Hashable]]) -> Stratum:
 
 
 def jackknife(
-    strata: Sequence[Stratum], statistic: Callable[[np.ndarray], np.ndarray], level: float = 0.95, n_clips: int | None = None
-) -> Estimate:
-    """A statistic of the strata's means with its interval: estimate +- t standard errors.
+    strata: Sequence[Stratum], statistic: Callable[[np.ndarray], np.ndarray], level: float = 0.95, n_clips: int | None = None,
+    *, seed: int = 0, n_resamples: int = 2000
+) -> Estimate:  # fmt: skip
+    """A statistic of the strata's means with its interval over people, from the values that remain when each is left out.
 
-    statistic: float64 (..., S, K) of means -> float64 (...). Its variance is the sum over strata of (G - 1) / G times the squared
-    deviations of the leave-one-cluster-out values (the stratified delete-one jackknife: Shao & Tu 1995, section 6.2; CR3 for
-    statistics that are linear), its degrees of freedom Satterthwaite's over the strata. A cluster in several strata is left out
-    of all at once and counts in the smallest of them; strata that share one deviate from one mean. With every cluster in both of
-    two strata that is the paired t interval, with none Welch's. n_clips: what `n_clips` shall say; the values of the first kind
-    if None. No interval (too_few_speakers) where a stratum has fewer than 2 clusters or all have fewer than 6; mean None
-    (not_defined) where the statistic is not finite.
+    statistic: float64 (..., S, K) of means -> float64 (...). A cluster in several strata is one person and is left out of all at
+    once. Where people belong to one stratum each: estimate +- t standard errors; the variance is the sum over strata of
+    (G - 1) / G times the squared deviations of the leave-one-out values (the stratified delete-one jackknife: Shao & Tu 1995,
+    section 6.2), its degrees of freedom Satterthwaite's over the strata; two strata make it Welch's. Where somebody speaks in
+    several strata, or there is one alone, nothing averages out that people have unequal numbers of clips, and t would be wrong
+    twice as often as announced (bench/stats.py): there the interval is that of metrics.stats.mean_interval, which flips the signs
+    of whole people, each with what their absence changes. One stratum's mean has exactly that interval. n_clips: what `n_clips`
+    shall say; the values of the first kind if None. seed, n_resamples: of flips where there are too many to try all. No interval
+    (too_few_speakers) where a stratum has fewer than 2 clusters or all have fewer than 6; mean None (not_defined) where the
+    statistic is not finite.
     """
-    from scipy.stats import t
-
     n_clips = int(sum(s.counts[:, 0].sum() for s in strata)) if n_clips is None else n_clips
     n_groups = n_people(strata)
     means = np.stack([s.means for s in strata])
@@ -75,32 +77,51 @@ def jackknife(
         whole = float(statistic(means))
     if not np.isfinite(whole):
         return Estimate(None, None, None, n_clips, n_groups, UNDEFINED)
-    if n_groups < MIN_CLUSTERS or min(len(s.names) for s in strata) < MIN_PER_STRATUM:
-        return Estimate(whole, None, None, n_clips, n_groups, TOO_FEW)
-    without, sizes = [s.without_one() for s in strata], [len(s.names) for s in strata]
-    found = []  # (strata, values with one person left out each) of the people who speak in just these
-    for places, rows in _by_places(tuple(one.names for one in strata)).items():
-        left = np.repeat(means[None], len(rows), axis=0)
-        for k, i in enumerate(places):
-            left[:, i] = without[i][rows[:, k]]
+    ends = None
+    if n_groups >= MIN_CLUSTERS and min(len(s.names) for s in strata) >= MIN_PER_STRATUM:
+        places = _people(tuple(one.names for one in strata))
+        left = np.repeat(means[None], n_groups, axis=0)
+        for i, one in enumerate(strata):
+            left[places[i], i] = one.without_one()
         with np.errstate(invalid="ignore", divide="ignore"):
-            found.append((places, np.asarray(statistic(left), np.float64)))
-        if not np.isfinite(found[-1][1]).all():
-            return Estimate(whole, None, None, n_clips, n_groups, TOO_FEW)
-    joined = _joined([places for places, _ in found], len(strata))
-    parts = np.zeros(len(strata))
-    for group in sorted(set(joined)):
-        own = [(places, values) for places, values in found if joined[places[0]] == group]
-        centre = np.concatenate([values for _, values in own]).mean()
-        for places, values in own:
-            home = min(places, key=lambda i: (sizes[i], i))
-            parts[home] += (sizes[home] - 1) / sizes[home] * float(((values - centre) ** 2).sum())
+            moves = whole - np.asarray(statistic(left), np.float64)  # by how much each person moves the statistic
+        if np.isfinite(moves).all():
+            apart = len(strata) > 1 and sum(len(at) for at in places) == n_groups
+            ends = _t(moves, places, level) if apart else _flipped(moves, strata, places, 1 - level, seed, n_resamples)
+    if ends is None:
+        return Estimate(whole, None, None, n_clips, n_groups, TOO_FEW)
+    return Estimate(whole, whole + ends[0], whole + ends[1], n_clips, n_groups)
+
+
+def _t(moves: np.ndarray, places: Sequence[np.ndarray], level: float) -> tuple[float, float]:
+    """Both ends relative to the estimate, where nobody is in two strata."""
+    from scipy.special import stdtrit
+
+    sizes = np.array([len(at) for at in places], float)
+    spread = np.array([((moves[at] - moves[at].mean()) ** 2).sum() for at in places])
+    parts = (sizes - 1) / sizes * spread
     variance = float(parts.sum())
     if variance <= 0:
-        return Estimate(whole, whole, whole, n_clips, n_groups)
-    df = variance**2 / float((parts**2 / (np.array(sizes) - 1)).sum())
-    half = float(t.ppf((1 + level) / 2, df)) * variance**0.5
-    return Estimate(whole, whole - half, whole + half, n_clips, n_groups)
+        return 0.0, 0.0
+    df = variance**2 / float((parts**2 / (sizes - 1)).sum())
+    half = float(stdtrit(df, (1 + level) / 2)) * variance**0.5
+    return -half, half
+
+
+def _flipped(moves: np.ndarray, strata: Sequence[Stratum], places: Sequence[np.ndarray], alpha: float, seed: int,
+             n_resamples: int) -> tuple[float, float] | None:
+    """Both ends relative to the estimate by flipping the signs of people; None where so few have no such interval. A person
+    weighs the mean of their shares of the strata's clips."""
+    weights = np.zeros(len(moves))
+    for one, at in zip(strata, places, strict=True):
+        weights[at] += (one.counts / one.counts.sum(0)).mean(1) / len(strata)
+    flips = flip_choices(len(moves), seed, n_resamples)
+    if alpha * (len(flips) + 1) < 1:
+        return None
+    residuals = moves * (1 - weights)  # leaving out a share h of a mean moves it by h / (1 - h) deviations
+    points = turning_points((residuals - residuals.sum() * weights)[None], weights, flips, ordered=False)
+    low, high = flip_interval(*points, alpha)
+    return float(low[0]), float(high[0])
 
 
 def n_people(strata: Sequence[Stratum]) -> int:
@@ -109,26 +130,11 @@ def n_people(strata: Sequence[Stratum]) -> int:
 
 
 @lru_cache(maxsize=64)
-def _by_places(strata: tuple[tuple[str, ...], ...]) -> dict[tuple[int, ...], np.ndarray]:
-    """Strata that people share -> int (people, strata): the place of each of these people in each of these strata. strata: the
-    names of each."""
-    of: dict[str, list[tuple[int, int]]] = {}
-    for i, names in enumerate(strata):
-        for row, name in enumerate(names):
-            of.setdefault(name, []).append((i, row))
-    out: dict[tuple[int, ...], list[list[int]]] = {}
-    for where in of.values():
-        out.setdefault(tuple(i for i, _ in where), []).append([row for _, row in where])
-    return {places: np.array(rows) for places, rows in out.items()}
-
-
-def _joined(shared: Sequence[tuple[int, ...]], n_strata: int) -> list[int]:
-    """A number per stratum, the same for all that are tied together by people, directly or by way of others."""
-    out = list(range(n_strata))
-    for places in shared:
-        tied = {out[i] for i in places}
-        out = [min(tied) if number in tied else number for number in out]
-    return out
+def _people(strata: tuple[tuple[str, ...], ...]) -> list[np.ndarray]:
+    """For each stratum the numbers of its people, who are numbered by name over all strata: int (G,) each. strata: the names of
+    each."""
+    numbers = {name: k for k, name in enumerate(sorted({name for one in strata for name in one}))}
+    return [np.array([numbers[name] for name in one], int) for one in strata]
 
 
 def slope(x: np.ndarray, means: np.ndarray) -> np.ndarray:

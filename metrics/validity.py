@@ -5,13 +5,15 @@ docs/protocols.md has the rule in words. Rows are dicts with the columns of the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from metrics.lags import ASKED_FROM, LEVEL, WITHIN_FRAMES, LagVerdict, lag_verdict
-from metrics.robustness import METRICS, NOT_VALID, Row, group_of, same_length, speaker_of, value_of
+from metrics.lengths import same_length
+from metrics.robustness import METRICS, NOT_VALID, Row, group_of, speaker_of, value_of
 from metrics.sync import chance_accuracy
 
 MIN_SHARE_RIGHT = 0.75
@@ -39,6 +41,7 @@ class Validity:
     lags: LagVerdict
     lags_shuffled: LagVerdict
     no_lags: str | None  # why the lags had no say
+    n_other_length: int = 0  # clips with both whose lengths differ: they were not asked
 
     @property
     def failed(self) -> bool:
@@ -46,18 +49,24 @@ class Validity:
         return not self.valid and self.reason != NOT_ASKED
 
 
-def real_and_shuffled(rows: Sequence[Row]) -> dict[str, list[tuple[str, float, float]]]:
-    """language -> (speaker, LSE-C of real video with its own sound, with another clip's) of the clips that have both at lengths
-    that may be compared. Every language of the rows is there, sorted, also one without such a clip."""
+def real_and_shuffled(rows: Sequence[Row]) -> tuple[dict[str, list[tuple[str, float, float]]], Counter[str]]:
+    """(language -> (speaker, LSE-C of real video with its own sound, with another clip's) of the clips that have both at lengths
+    that may be compared; language -> clips that have both at others). Every language of the rows is in the first, sorted, also
+    one without such a clip."""
     shuffled = _by_track(r for r in rows if r["system"] == "real" and r["condition"] == "shuffled")
     pairs: dict[str, list[tuple[str, float, float]]] = {}
+    apart: Counter[str] = Counter()
     for row in rows:
         pairs.setdefault(group_of(row), [])
         if row["system"] == "real" and row["condition"] == "self" and row["track_id"] in shuffled:
             real, other = value_of(row, "lse_c"), value_of(shuffled[row["track_id"]], "lse_c")
-            if real is not None and other is not None and same_length(row, shuffled[row["track_id"]], "lse_c"):
+            if real is None or other is None:
+                continue
+            if same_length(row, shuffled[row["track_id"]], "lse_c"):
                 pairs[group_of(row)].append((speaker_of(row), real, other))
-    return dict(sorted(pairs.items()))
+            else:
+                apart[group_of(row)] += 1
+    return dict(sorted(pairs.items())), apart
 
 
 def injected(rows: Sequence[Row], condition: str = "self") -> dict[str, list[list[int]]]:
@@ -81,21 +90,22 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
     reason is `too_few_clips`. Ranks alone take five clips for that. Where nothing was asked, nothing is known: not valid, not
     `failed`.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
     own, control = injected(rows), injected(rows, "shuffled")
     out = {}
-    for language, found in real_and_shuffled(rows).items():
+    pairs, apart = real_and_shuffled(rows)
+    for language, found in pairs.items():
         lags, shuffled = lag_verdict(own.get(language, [])), lag_verdict(control.get(language, []))
         silent = None if lags.n_clips >= ASKED_FROM else FEW_CLIPS if lags.n_clips else NO_LAGS
         if not found:
             reason = NOT_VALID if lags.heard is False else NOT_ASKED
-            out[language] = Validity(language, False, 0, 0, 0, *(None,) * 5, reason, lags, shuffled, silent)
+            out[language] = Validity(language, False, 0, 0, 0, *(None,) * 5, reason, lags, shuffled, silent, apart[language])
             continue
         real, other = np.array([p[1] for p in found]), np.array([p[2] for p in found])
         right, n = int((real > other).sum()), len(found)
         difference = float((real - other).mean())
-        chance = float(binom.sf(right - 1, n, 0.5))
+        chance = float(bdtrc(right - 1, n, 0.5))
         reason = None
         if right < MIN_SHARE_RIGHT * n or difference <= margin or lags.heard is False:
             reason = NOT_VALID
@@ -116,6 +126,7 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
             lags,
             shuffled,
             silent,
+            apart[language],
         )
     return out
 
@@ -123,11 +134,11 @@ def expert_validity(rows: Sequence[Row], margin: float) -> dict[str, Validity]:
 def _chance_of_lags(lags: LagVerdict) -> float:
     """How likely guessing finds the lags in as many of a few clips; 1 without lags. A clip's lags count from where the others'
     lie, so two clips that agree are one coincidence and not two: n clips are n - 1 trials, and a lone one is none."""
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
     if lags.n_clips == 0:
         return 1.0
-    return float(binom.sf(lags.n_found - 2, lags.n_clips - 1, chance_accuracy(tolerance_frames=WITHIN_FRAMES)))
+    return float(bdtrc(lags.n_found - 2, lags.n_clips - 1, chance_accuracy(tolerance_frames=WITHIN_FRAMES)))
 
 
 def _by_track(rows: Iterable[Row]) -> dict[str, Row]:

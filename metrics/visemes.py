@@ -86,9 +86,12 @@ def viseme_cells(table: Table, planted: Sequence[str] = ()) -> list[VisemeCell]:
     for system, tag in wanted:
         own = [table.where(table.groups[key]) for key, t in tags.items() if key[0] == system
                and (t == tag if tag is not None else t not in planted)]
-        places = np.isin(errors.rows, np.concatenate(own)) if own else np.zeros(len(errors.rows), bool)
-        out += [_cell(table, system, tag, viseme, errors, places & (errors.visemes == k)) for k, viseme in enumerate(errors.names)
-                if (places & (errors.visemes == k)).any()]
+        chosen = np.zeros(len(table.rows), bool)
+        chosen[np.concatenate(own) if own else []] = True
+        places = np.flatnonzero(chosen[errors.rows])
+        for k, viseme in enumerate(errors.names):
+            at = places[errors.visemes[places] == k]
+            out += [_cell(table, system, tag, viseme, errors, at)] if len(at) else []
     for system in sorted({c.system for c in out}):
         for together in (True, False):
             family = [c for c in out if c.system == system and (c.language is None) == together and c.p is not None]

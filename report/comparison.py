@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metrics.comparison import EVERYWHERE, GAINED, LOST, UNCHANGED, Clip, Comparison, DifferentProtocols, compare, lost_reason
-from metrics.robustness import METRICS, MixedProtocols
+from metrics.comparison import (
+    EVERYWHERE,
+    GAINED,
+    LOST,
+    SPECS,
+    UNCHANGED,
+    Clip,
+    Comparison,
+    DifferentProtocols,
+    compare,
+    lost_reason,
+)
+from metrics.robustness import MixedProtocols
 from report.comparison_text import findings, headline
 from report.document import is_pinned, label_corpora, metric_facts
 from report.plain import plain
@@ -37,7 +48,7 @@ def document(
             "b": dict(b),
             "alpha": found.alpha,
             "protocol": {**found.protocol, "pinned": pinned},
-            "metrics": [metric_facts(m, pinned) for name, m in METRICS.items() if any(c.metric == name for c in found.changes)],
+            "metrics": [metric_facts(m, pinned) for name, m in SPECS.items() if any(c.metric == name for c in found.changes)],
             "languages": sorted({c.language for c in found.changes} - {EVERYWHERE}),
             "systems": sorted({c.system for c in found.changes}, key=lambda s: (s in ("real", "still"), s)),
             "pairs": found.pairs,

@@ -15,6 +15,7 @@ STATIC = ("report.css", "report.js", "comparison.css")
 KIND_WORDS = {
     "regressed": "regressed",
     "fixed": "fixed",
+    "moved": "moved; of this metric neither way is better",
     "unchanged": "unchanged",
     "lost": "lost: no score in B",
     "gained": "gained: no score in A",
@@ -58,7 +59,7 @@ def forest(doc: dict[str, Any], metric: dict[str, Any]) -> dict[str, Any] | None
     rows = [c for c in rows if c["condition"] == "self"]
     if not rows:
         return None
-    sign = 1 if metric["higher_is_better"] else -1
+    sign = -1 if metric["higher_is_better"] is False else 1
     means = [sign * c["change"]["mean"] for c in rows]
     spread = max(means + [0.0]) - min(means + [0.0]) or 10.0 ** -metric["digits"]
     # Far ends of wide intervals must not squeeze the marks: the scale follows them for one spread at most.
@@ -73,7 +74,8 @@ def forest(doc: dict[str, Any], metric: dict[str, Any]) -> dict[str, Any] | None
             lines.append({"language": language, "strip": charts.forest_strip(scale, points, label), "have": own})
     unit = f" ({metric['unit']})" if metric["unit"] else ""
     title = f"{metric['label']}{unit}, B minus A" if sign > 0 else f"{metric['label']}{unit}, A minus B"
-    return {"rows": lines, "axis": charts.axis_strip(scale, f"{title}: right of zero is better")}
+    better = "neither way is better" if metric["higher_is_better"] is None else "right of zero is better"
+    return {"rows": lines, "axis": charts.axis_strip(scale, f"{title}: {better}")}
 
 
 def turned(estimate: dict[str, Any], sign: int) -> dict[str, Any]:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from metrics.comparison import BETTER, EVERYWHERE, HINT, LOST, NO_CLAIM, ONLY_A, ONLY_B, OPEN, SAME, WORSE, Change, Comparison
+from metrics.comparison import (
+    BETTER,
+    EVERYWHERE,
+    HINT,
+    LOST,
+    MOVED,
+    NO_CLAIM,
+    ONLY_A,
+    ONLY_B,
+    OPEN,
+    OTHER_LENGTH,
+    SAME,
+    WORSE,
+    Change,
+    Comparison,
+)
 from report.plain import plain
 from report.set_comparison import findings as of_sets
 from report.text import counted, interval, listed, number, p_text
 
 MOST_FINDINGS = 6
-VERDICTS = {WORSE: "worse", BETTER: "better", HINT: "hint", OPEN: "not shown", SAME: "identical", NO_CLAIM: "no claim"}
+VERDICTS = {WORSE: "worse", BETTER: "better", MOVED: "moved", HINT: "hint", OPEN: "not shown", SAME: "identical",
+            NO_CLAIM: "no claim"}
 CAUSES = {
     "params": ("param", "params"),
     "code": ("file of code", "files of code"),
@@ -22,7 +38,7 @@ CAUSES = {
 def headline(doc: dict[str, Any]) -> str:
     """The metric that is shown first: one that got worse, else one that changed, else the first with an interval."""
     names = [m["name"] for m in doc["metrics"]]
-    order = {WORSE: 0, BETTER: 1, HINT: 2, OPEN: 3}
+    order = {WORSE: 0, BETTER: 1, HINT: 2, OPEN: 3, MOVED: 4}
     rows = [c for c in doc["changes"] if c["verdict"] in order and c["system"] not in ("real", "still")]
     best = min(rows, key=lambda c: (order[c["verdict"]], names.index(c["metric"])), default=None)
     return best["metric"] if best else names[0] if names else ""
@@ -43,7 +59,7 @@ def describe(change: dict[str, Any], metric: dict[str, Any]) -> str:
 
 def findings(found: Comparison, doc: dict[str, Any]) -> list[dict[str, str]]:
     """The findings in plain language, each {level, text, link}: level is `fact`, `claim`, `warning` or `no-claim`."""
-    return [*_changes(found, doc), *_data(found), *_reach(found), *_left_out(found), *of_sets(doc.get("sets")), *_why(doc)]
+    return [*_changes(found, doc), *_data(found), *_reach(found), *_left_out(found, doc), *of_sets(doc.get("sets")), *_why(doc)]
 
 
 def _finding(level: str, sentence: str, link: str = "#changes") -> dict[str, str]:
@@ -69,6 +85,9 @@ def _changes(found: Comparison, doc: dict[str, Any]) -> list[dict[str, str]]:
     elif not out and any(c.p is not None for c in found.changes):
         rule = f"signs of whole speakers flipped, Holm over the languages of a system and metric, level {found.alpha:g}"
         out.append(_finding("fact", f"No language got worse or better beyond noise ({rule})."))
+    moved = [c for c in found.changes if c.verdict == MOVED and c.language != EVERYWHERE and c.system != "still"]
+    for c in moved[:MOST_FINDINGS]:
+        out.append(_finding("fact", f"Moved, and neither way is better: {describe(plain(c), metrics[c.metric])}."))
     for c in found.overall:
         if c.metric == doc["headline"]:
             word, level = ("Worse", "warning") if c.verdict == WORSE else ("Better", "claim")
@@ -111,11 +130,16 @@ def _reach(found: Comparison) -> list[dict[str, str]]:
     return out
 
 
-def _left_out(found: Comparison) -> list[dict[str, str]]:
+def _left_out(found: Comparison, doc: dict[str, Any]) -> list[dict[str, str]]:
     out = []
     lost, a, b = (sum(kind in c.kinds.values() for c in found.clips) for kind in (LOST, ONLY_A, ONLY_B))
     if lost:
         out.append(_finding("warning", f"{counted(lost, 'clip')} had a score in A that B could not compute.", "#clips"))
+    apart = sum(OTHER_LENGTH in c.kinds.values() for c in found.clips)
+    if apart:
+        label = next(m["label"] for m in doc["metrics"] if m["name"] == "lse_c")
+        sentence = f"{label} of {counted(apart, 'clip')} is not compared: A and B differ in length there, and it depends on that."
+        out.append(_finding("warning", sentence, "#clips"))
     if a or b:
         out.append(_finding("fact", f"Not compared: {counted(a, 'clip')} of A alone, {counted(b, 'clip')} of B alone.", "#clips"))
     for label, names in (("A", found.only_a), ("B", found.only_b)):

@@ -133,9 +133,11 @@ def label_corpora(
     return out, {f"{corpus}/{tag}": f"{corpus}/{model}" for (corpus, tag), model in twins.items()}
 
 
-def _real_clips(table: Table, language: str) -> dict[str, int]:
+def _real_clips(table: Table, language: str) -> dict[str, Any]:
     rows = table.groups.get(("real", "self", language), [])
-    return {"n_clips": len(rows), "n_speakers": len({speaker_of(r) for r in rows})}
+    windows = [r["n_windows"] for r in rows if r.get("n_windows") is not None]
+    return {"n_clips": len(rows), "n_speakers": len({speaker_of(r) for r in rows}),
+            "median_windows": float(np.median(windows)) if windows else None}
 
 
 def _asked(rows: Sequence[Row]) -> dict[str, set[str]]:
@@ -151,16 +153,14 @@ def systems_of(table: Table) -> list[dict[str, Any]]:
     """Every system that was scored, controls last: name, training languages, the instance its scores come from."""
     out = {}
     for row in table.rows:
-        out.setdefault(
-            row["system"],
-            {
+        if row["system"] not in out:
+            out[row["system"]] = {
                 "name": row["system"],
                 "control": row["system"] in CONTROLS,
                 "training": row.get("training"),
                 "training_languages": sorted({tag.rpartition("/")[2] for tag in row.get("training_languages") or ()}),
                 "source": row.get("source"),
-            },
-        )
+            }
     return sorted(out.values(), key=lambda s: (s["control"], CONTROLS.index(s["name"]) if s["control"] else 0, s["name"]))
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from report.findings_robust import expert_bias, rankings, robustness, visemes
-from report.text import counted, headline_metric, interval, listed, measure_text, number, p_text
+from report.text import counted, headline_metric, interval, listed, measure_text, number, p_text, percent
 
 def findings(document: dict[str, Any], funnel_rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """The findings in plain language, each {level, text, link}: level is `fact`, `claim`, `warning` or `no-claim`."""
@@ -19,6 +19,7 @@ def findings(document: dict[str, Any], funnel_rows: list[dict[str, Any]]) -> lis
         *expert_bias(document),
         *(f for s in systems for f in (*_system(document, s), *robustness(document, s["name"]), *visemes(document, s["name"]))),
         *rankings(document),
+        *_lengths(document),
         *_scope(document, systems),
         *_twins(document),
         *_funnel(document, funnel_rows),
@@ -125,6 +126,32 @@ def _system(document: dict[str, Any], system: dict[str, Any]) -> list[dict[str, 
         out.append(
             _finding("claim" if wrong else "fact", f"{text} (Holm over {len(tested)}, level {document['alpha']:g}).", "#matrix")
         )
+    return out
+
+
+def _lengths(document: dict[str, Any]) -> list[dict[str, str]]:
+    """Where LSE-C is not compared, because it depends on how many windows it is a mean over."""
+    from metrics.lengths import TOLERANCE
+    from metrics.protocols import is_padded
+
+    cells = [c for c in document["cells"] if c["metric"] == "lse_c"]
+    label = next((m["label"] for m in document["metrics"] if m["name"] == "lse_c"), "LSE-C")
+    n = {name: sum(sum(c.get(key, {}).values()) for c in cells)
+         for name, key in (("gaps", "gap_nulls"), ("leads over shuffled sound", "lead_nulls"))}
+    n["the question whether the expert may judge"] = sum(v.get("n_other_length", 0) for v in document["validity"])
+    out = []
+    if any(n.values()):
+        padded = is_padded((document.get("protocol") or {}).get("protocol"))
+        apart = "differ in length" if padded else f"differ by more than {percent(TOLERANCE)} in length"
+        left = listed([f"{counted(k, 'pair')} of videos out of {name}" for name, k in n.items() if k])
+        out.append(_finding("no-claim", f"{label} leaves {left}: they {apart}, and it depends on that.", "#numbers"))
+    known = sorted((lang["median_windows"], lang["tag"]) for lang in document.get("languages", []) if lang.get("median_windows"))
+    raw = any(c["value"]["mean"] is not None for c in cells)
+    if raw and known and known[0][0] < (1 - TOLERANCE) * known[-1][0]:
+        (short, one), (long, other) = known[0], known[-1]
+        out.append(_finding("no-claim", f"{label} itself must not be compared between languages: at the median real clips have "
+                            f"from {short:g} ({one}) to {long:g} windows ({other}), and fewer windows raise it. Gaps and leads "
+                            "may: both videos of a pair are of one length.", "#controls"))
     return out
 
 

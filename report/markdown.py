@@ -71,7 +71,15 @@ def _values(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
     rows = [[title, *(line(system, condition, tag) for tag in tags)] for system, condition, title in kinds
             if any((system, condition, tag, metric["name"]) in at for tag in tags)]
     note = "; then mean |offset| in frames, and the share of clips within 1 frame" if lse else ""
-    return [f"Values{note}:\n", table(["", *tags], rows)]
+    windows = _windows(document) if metric["name"] == "lse_c" else {}
+    note += "; in the head windows of real clips at the median, fewer raise it: compare gaps and leads" if windows else ""
+    return [f"Values{note}:\n", table(["", *(tag + windows.get(tag, "") for tag in tags)], rows)]
+
+
+def _windows(document: dict[str, Any]) -> dict[str, str]:
+    """language -> how long its real clips are, in brackets."""
+    return {lang["tag"]: f" ({counted(lang['median_windows'], 'window')})" for lang in document["languages"]
+            if lang.get("median_windows")}
 
 
 def _levels(document: dict[str, Any]) -> list[str]:
@@ -101,6 +109,7 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
     cells = {(c["system"], c["language"]): c for c in document["cells"] if c["metric"] == metric["name"]
              and c["condition"] == "self"}
     gaps = [[f"{name}", *(_estimate(cells[name, tag]["gap"], d) + (" seen" if cells[name, tag]["seen"] else "")
+                          + "".join(f"; {reason_text(r)}: {n} left out" for r, n in cells[name, tag]["gap_nulls"].items())
                           if (name, tag) in cells else "\u2013"
                           for tag in tags)] for name in systems]
     if not any(c["gap"] for (name, _), c in cells.items() if name in systems):
@@ -173,13 +182,13 @@ def _sets(document: dict[str, Any]) -> list[str]:
 
 
 def _expert(document: dict[str, Any]) -> list[str]:
-    out = ["## The expert\n"]
+    out, windows = ["## The expert\n"], _windows(document)
     for one in document.get("bias", []):
         learnt = ", ".join(one["languages"]) or "unknown languages"
         out += [f"{one['name']}, trained on {learnt}: {one['label']} of real video.\n", table(
             ["language", "real", "shuffled", "ranked right", "may judge"],
-            [[r["language"] + (" (trained)" if r["trained"] else ""), _estimate(r["real"], 3), _estimate(r["shuffled"], 3),
-              percent(r["share_right"]),
+            [[r["language"] + windows.get(r["language"], "") + (" (trained)" if r["trained"] else ""), _estimate(r["real"], 3),
+              _estimate(r["shuffled"], 3), percent(r["share_right"]),
               "yes" if r["valid"] else reason_text(r["reason"])] for r in one["rows"]])]  # fmt: skip
     asked = [v for v in document["validity"] if v["lags"]["n_clips"]]
     if asked:

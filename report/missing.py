@@ -90,7 +90,7 @@ def _of_clips(found: Comparison) -> list[Missing]:
         groups.setdefault((clip.system, clip.condition, clip.language), []).append(clip)
     out = []
     for c in found.changes:
-        if c.language == EVERYWHERE or c.system == "still" or c.condition == "shuffled":
+        if c.language == EVERYWHERE or c.system == "still" or c.condition == "shuffled" or c.metric not in METRICS:
             continue
         had = [k for k in groups[c.system, c.condition, c.language] if k.values.get(c.metric, (None,))[0] is not None]
         gone = [k for k in had if k.kinds[c.metric] not in COMPARED]

@@ -90,6 +90,7 @@ def context(document: dict[str, Any]) -> dict[str, Any]:
         "metrics": {m["name"]: m for m in document["metrics"]},
         "cells": cells,
         "lse": text.LSE,
+        "windows": {lang["tag"]: lang["median_windows"] for lang in languages if lang.get("median_windows")},
         "levels": {(c["system"], c["language"], c["metric"]): c for c in document["levels"]["cells"]},
         "findings": findings.findings(document, rows),
         "matrices": {m["name"]: matrix(document, systems, cells, m["name"]) for m in document["metrics"]},
@@ -157,7 +158,7 @@ def forest(document: dict[str, Any], systems: list, series: dict, cells: dict, m
         label = f"{language['tag']}: " + "; ".join(
             f"{name} {text.number(c['gap']['mean'], d)} {text.interval(c['gap'], d)}".strip() for name, c in have
         )
-        notes = sorted({text.reason_text(r) for _, c in lacking for r in c["nulls"]})
+        notes = sorted({text.reason_text(r) for _, c in lacking for r in {**c["nulls"], **c["gap_nulls"]}})
         out.append(
             {
                 "language": language,

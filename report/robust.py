@@ -9,11 +9,10 @@ import numpy as np
 
 from metrics.cross_language import Cross
 from metrics.languages import known
-from metrics.robustness import METRICS, Row, Table, metric_label
+from metrics.robustness import METRICS, Row, Table, metric_label, seed_of
 from metrics.stats import Estimate
 from metrics.strata import jackknife, stratum
 from metrics.validity import expert_validity
-from metrics.visemes import viseme_cells
 
 SCORE = "lse_c"
 
@@ -54,7 +53,7 @@ def expert_bias(
         verdicts = expert_validity(real, margin)
         tags = sorted({tag for _, _, tag in table.groups})
         leads = {tag: table.leads(table.groups.get(("real", "self", tag), []), SCORE) for tag in tags}
-        relative = _relative({t: v for t, v in leads.items() if len(v[0])}, 1 - alpha)
+        relative = _relative({t: v for t, v in leads.items() if len(v[0])}, table)
         learnt = sorted(trained.get(key, ()))
         out.append({
             "name": key, "main": key == name, "languages": learnt, "expert": real[0].get("expert"),
@@ -71,7 +70,7 @@ def expert_bias(
     return out
 
 
-def _relative(leads: dict[str, tuple[np.ndarray, list[str]]], level: float) -> dict[str, Estimate]:
+def _relative(leads: dict[str, tuple[np.ndarray, list[str]]], table: Table) -> dict[str, Estimate]:
     """language -> its lead over the mean lead of all languages; nothing where that is not above 0."""
     tags = sorted(leads)
     if len(tags) < 2:
@@ -79,4 +78,6 @@ def _relative(leads: dict[str, tuple[np.ndarray, list[str]]], level: float) -> d
     strata = [stratum(leads[t]) for t in tags]
     if np.mean([s.means[0] for s in strata]) <= 0:
         return {}
-    return {tag: jackknife(strata, lambda m, i=i: m[..., i, 0] / m[..., 0].mean(-1), level) for i, tag in enumerate(tags)}
+    flips = {"seed": seed_of(table.seed, "flips"), "n_resamples": table.resamples}
+    return {tag: jackknife(strata, lambda m, i=i: m[..., i, 0] / m[..., 0].mean(-1), 1 - table.alpha, **flips)
+            for i, tag in enumerate(tags)}

@@ -28,7 +28,7 @@ def gap_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def number_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of numbers.csv: every figure of every clip metric, with its gap to real video, its lead over shuffled sound, and what
-    stands beside them; `nulls` counts the clips without a value by reason."""
+    stands beside them; `nulls` counts the clips without a value by reason, `gap_nulls` and `lead_nulls` pairs left out."""
     out = []
     for c in document["cells"]:
         gap, lead = c["gap"] or {}, c["over_shuffled"] or {}
@@ -36,7 +36,7 @@ def number_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
                     "seen": None if c["seen"] is None else int(c["seen"]), **_counted(c["value"], "value"),
                     **_counted(gap, "gap"), "detectable_gap": c["detectable"], **_counted(lead, "lead"),
                     "p_unseen": c["p_unseen"], "p_unseen_holm": c["p_unseen_holm"], "unseen_reason": c["unseen_reason"],
-                    "nulls": _nulls(c["nulls"])})
+                    "nulls": _nulls(c["nulls"]), "gap_nulls": _nulls(c["gap_nulls"]), "lead_nulls": _nulls(c["lead_nulls"])})
     return out
 
 

@@ -14,6 +14,7 @@ REASON_WORDS = {
     "other_words": "the real lips say something else",
     "no_mesh": "no face mesh was found",
     "lengths_differ": "zero padding makes it depend on the clip's length, and lengths differ here",
+    "other_length": "the two videos differ in length by more than this metric allows",
     "silent_sound": "the sound is silent",
     "gap_in_picture": "the picture stands still for longer than a sync window in the file",
     "gap_in_sound": "the sound has a hole longer than a sync window",
@@ -46,7 +47,7 @@ REASON_WORDS = {
     "not_defined": "not defined for these figures",
     "one_language": "only one language was tested",
     "no_pairs": "no clip has a value on both sides",
-    "no_real_and_shuffled_pairs": "not checked: no real clip with shuffled sound",
+    "no_real_and_shuffled_pairs": "not checked: no real clip with shuffled sound of about its length",
 }
 
 
@@ -67,8 +68,9 @@ def interval(estimate: dict[str, Any] | None, digits: int = 3) -> str:
     return f"[{number(estimate['low'], digits)}, {number(estimate['high'], digits)}]"
 
 
-def counted(n: int, one: str, many: str | None = None) -> str:
-    """`1 clip`, `2 clips`."""
+def counted(n: float, one: str, many: str | None = None) -> str:
+    """`1 clip`, `2 clips`; of a median also `2.5 clips`."""
+    n = int(n) if n == int(n) else n
     return f"{n:,} {one if n == 1 else many or one + 's'}".replace(",", "\u202f")
 
 

@@ -139,7 +139,13 @@ def no_collector() -> Iterator[None]:
 @no_collector()
 def score_rows(params: Params) -> list[dict[str, Any]]:
     """The rows of all score instances, each with `source`, the instance it came from."""
-    return [{**row, "source": name} for name in score_names(params) for row in read_rows(out_folder("score", name), "scores")]
+    out = []
+    for name in score_names(params):
+        own = read_rows(out_folder("score", name), "scores")
+        for row in own:
+            row["source"] = name
+        out += own
+    return out
 
 
 def sounds(params: Params) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from typing import Any
 from core.codehash import closure
 from core.digest import digest_file, digest_of
 from core.executor import Work, run_stage
+from core.garbage import no_cycles
 from core.licences import Used, refused
 from core.params import Params
 from core.records import Item, Reject, cluster_of
 from core.stage import UserError, out_folder, run_cli, seal
-from corpora.fetch import fetcher, forgotten, ledger
+from corpora.fetch import fetcher, forgotten, ledger, order
 from corpora.fetch.limits import Limits
 from corpora.fetch.store import Store
 
@@ -78,6 +79,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     return stats
 
 
+@no_cycles()
 def plan(items: list[Item], config: dict[str, Any], corpus: str, language: str, height: int = 0) -> list[Work]:
     """A piece of work for every item, whose digest changes with what the index says of it and with the bytes of a local file.
 
@@ -89,17 +91,21 @@ def plan(items: list[Item], config: dict[str, Any], corpus: str, language: str, 
     rows: dict[str | None, dict[str, Any]] = {}
     contents: dict[str, str | None] = {}
     work = []
-    for item in items:
-        source, content = item.source, None
-        if source is not None and source.kind == "file":
-            if source.at not in contents:
-                path = root / source.at
-                contents[source.at] = digest_file(path) if path.is_file() else None
-            content = contents[source.at]
-        said = [item.id, item.speaker, item.kind, source and [source.kind, source.at, source.start_s, source.end_s,
-                                                              source.sha256, *([height] if source.kind == "page" else [])]]
-        row = rows.setdefault(item.speaker, {"corpus": corpus, "language": language, "speaker": item.speaker})
-        work.append(Work(item.id, digest_of([*said, item.facts(), content]), {"item": item}, row))
+    for item, turn in zip(items, order.turns(items), strict=True):
+        source, speaker, place, content = item.source, item.speaker, None, None
+        if source is not None:
+            place = [source.kind, source.at, source.start_s, source.end_s, source.sha256]
+            if source.kind == "page":
+                place.append(height)
+            elif source.kind == "file":
+                if source.at not in contents:
+                    path = root / source.at
+                    contents[source.at] = digest_file(path) if path.is_file() else None
+                content = contents[source.at]
+        if speaker not in rows:
+            rows[speaker] = {"corpus": corpus, "language": language, "speaker": speaker}
+        digest = digest_of([item.id, speaker, item.kind, place, item.facts(), content])
+        work.append(Work(item.id, digest, item, rows[speaker], turn))
     return work
 
 
@@ -113,10 +119,9 @@ class Mapper:
         self._language = config["language"]
         self._fetcher = fetcher.Fetcher(config["fetch"], config["instance"], config["run"])
 
-    def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    def __call__(self, item: Item) -> dict[str, list[dict[str, Any]]]:
         from core import media
 
-        item: Item = payload["item"]
         fetch = self._fetcher.fetch if fetcher.is_remote(item) else self._adapter.fetch
         fetched = fetch(item, self._corpus, self._folder)
         try:

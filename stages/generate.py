@@ -17,19 +17,22 @@ from typing import Any
 
 import numpy as np
 
+from core.cells import filled, light_rows
 from core.digest import digest_of
 from core.executor import Work, run_stage
+from core.licences import UNSTATED, Used, check
 from core.params import Params, suggest
 from core.records import carry
 from core.reel import Reel
-from core.shards import read_json, read_rows, unpack
-from core.sound import clip_sounds
+from core.shards import read_json, unpack
+from core.sound import light_sounds
 from core.stage import UserError, out_folder, run_cli, seal
 from core.timing import n_samples_for_frames
 
 CONTROLS = "controls"
 TRACK_COLUMNS = ["track_id", "clip_id", "recording_id", "corpus", "language", "speaker", "cluster", "kind", "file", "start_frame",
-                 "n_frames", "boxes", "landmarks", "landmark_unit", "meshed"]
+                 "n_frames", "landmark_unit"]
+FACE_COLUMNS = ["boxes", "landmarks", "meshed"]
 
 
 def main(name: str, params: Params) -> dict[str, Any]:
@@ -38,19 +41,22 @@ def main(name: str, params: Params) -> dict[str, Any]:
         raise UserError(f"generate has no {name!r}{suggest(name, [*params.train.systems, CONTROLS])}")
     tracks, beyond = test_tracks(params, ("test", "generated") if name == CONTROLS else ("test",))
     card = None if name == CONTROLS else read_json(out_folder("train", name) / "card.json")
+    if card is not None:
+        check(Used(f"model {name}", card.get("licence", UNSTATED), card.get("commercial")))
     wanted = _wanted(params, name)
     partners = {t["track_id"]: {c: partner(t, tracks, c, params.generate.seed) for c in wanted if c != "self"} for t in tracks}
     sound = _sound(params, tracks, None if card is None else card["feature"])
+    shown = {t["recording_id"] for t in tracks}
     sha = {(i.corpus, i.language, r["recording_id"]): r["sha256"] for i in params.instances()
-           for r in read_rows(out_folder("download", i.name), "recordings", ["recording_id", "sha256"])}
+           for r in light_rows(out_folder("download", i.name), "recordings", ["recording_id", "sha256"], ("recording_id", shown))}
     work = []
     for track in tracks:
         chosen = {c: p for c, p in partners[track["track_id"]].items() if p is not None}
         clips = {c: {k: p[k] for k in ("clip_id", "language", "n_frames")} | sound[p["track_id"]]
                  for c, p in (chosen | {"self": track}).items()}
         payload = {"track": track, "sounds": clips, "instance": f"{track['corpus']}-{track['language']}"}
-        shown = [track, sha[track["corpus"], track["language"], track["recording_id"]], clips]
-        work.append(Work(track["track_id"], digest_of(shown), payload, track))
+        depends = [track, sha[track["corpus"], track["language"], track["recording_id"]], clips]
+        work.append(Work(track["track_id"], digest_of(depends), payload, track))
     fixed = {"name": name, "wanted": wanted, "crf": params.generate.crf, "feather_px": params.generate.paste_feather_px,
              "samples": params.generate.samples, "seed": params.generate.seed, "threads": params.executor.codec_threads}
     extra: tuple[str, ...] = ()
@@ -74,14 +80,15 @@ def _wanted(params: Params, name: str) -> list[str]:
 
 def test_tracks(params: Params, splits: tuple[str, ...] = ("test",)
                 ) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], str, str]]]:
-    """(rows of the tracks to generate for, the test tracks left out with a reason), sorted by track.
+    """(rows of the tracks to generate for, their bytes as cells; the test tracks left out with a reason), sorted by track.
 
     At most generate.clips_per_speaker of each speaker and language; which ones is decided by a hash, not by their order.
     """
-    of = {r["track_id"]: r for r in read_rows(out_folder("split", "all"), "splits") if r["split"] in splits}
+    names = ["track_id", "split", "fold", "cluster"]
+    of = {r["track_id"]: r for r in light_rows(out_folder("split", "all"), "splits", names, ("split", splits))}
     # The cluster is the split's: it may know speakers apart that the index does not.
     rows = [row | {k: of[row["track_id"]][k] for k in ("fold", "cluster")} for i in params.instances()
-            for row in read_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS) if row["track_id"] in of]
+            for row in light_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS, ("track_id", of))]
     by_speaker: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda r: _lot(params.generate.seed, "clip", r["track_id"])):
         by_speaker.setdefault((row["corpus"], row["language"], row["cluster"]), []).append(row)
@@ -89,9 +96,12 @@ def test_tracks(params: Params, splits: tuple[str, ...] = ("test",)
     chosen = sorted((r for some in by_speaker.values() for r in some[:limit]), key=lambda r: r["track_id"])
     if not chosen:
         raise UserError("no test track; see data/split/all/stats.json, and change split.test_share or corpora.*.speakers")
+    faces = {r["track_id"]: r for i in params.instances()
+             for r in light_rows(out_folder("track", i.name), "tracks", ["track_id", *FACE_COLUMNS],
+                                 ("track_id", {c["track_id"] for c in chosen}))}
     beyond = [({"item_id": r["track_id"], **{k: r[k] for k in ("corpus", "language", "speaker")}}, "beyond_limit",
                f"generate.clips_per_speaker is {limit}") for some in by_speaker.values() for r in some[limit:]]
-    return chosen, sorted(beyond, key=lambda b: b[0]["item_id"])
+    return [r | faces[r["track_id"]] for r in chosen], sorted(beyond, key=lambda b: b[0]["item_id"])
 
 
 def partner(track: dict[str, Any], tracks: list[dict[str, Any]], condition: str, seed: int) -> dict[str, Any] | None:
@@ -125,16 +135,17 @@ def _lot(seed: int, *words: str) -> str:
 
 
 def _sound(params: Params, tracks: list[dict[str, Any]], feature: str | None) -> dict[str, dict[str, Any]]:
-    """track id -> its clip's FLAC bytes, and its audio feature where a system is driven by one."""
-    clip_of = {t["track_id"]: (t["corpus"], t["language"], t["clip_id"]) for t in tracks}
+    """track id -> its clip's FLAC, and its audio feature where a system is driven by one; both cells."""
+    heard, shown = {t["clip_id"] for t in tracks}, {t["track_id"] for t in tracks}
     flac, features = {}, {}
     for i in params.instances():
-        for row in clip_sounds(i.name).values():
-            flac[i.corpus, i.language, row["clip_id"]] = row["audio"]
+        for clip_id, row in light_sounds(i.name, heard).items():
+            flac[i.corpus, i.language, clip_id] = row["audio"]
         if feature is not None:
-            for row in read_rows(out_folder("features", i.name), "features", ["track_id", feature]):
+            for row in light_rows(out_folder("features", i.name), "features", ["track_id", feature], ("track_id", shown)):
                 features[row["track_id"]] = row[feature]
-    return {t: {"audio": flac[key], "feature": features.get(t)} for t, key in clip_of.items()}
+    return {t["track_id"]: {"audio": flac[t["corpus"], t["language"], t["clip_id"]], "feature": features.get(t["track_id"])}
+            for t in tracks}
 
 
 class Mapper:
@@ -159,6 +170,7 @@ class Mapper:
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
 
+        payload = filled(payload)
         track = payload["track"]
         path = Path(self._c["downloads"]) / payload["instance"] / "media" / track["file"]
         frames = Reel(lambda: media.read_frames(path, start=track["start_frame"], stop=track["start_frame"] + track["n_frames"],

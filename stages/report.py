@@ -56,19 +56,25 @@ def write_page(document: dict[str, Any], folder: Path, shelf: Any) -> None:
 
 
 def write_gallery(gallery: list[dict[str, Any]], folder: Path, shelf: Any) -> dict[str, dict[str, str]]:
-    """Writes every gallery video (H.264 and AAC) and its poster into folder/media; {generated_id: {video, poster}}."""
+    """Writes every gallery video (H.264 and AAC) and its poster into folder/media; {generated_id: {video, poster}}. A small generated
+    video is shown as it was scored, bit by bit; others are made small."""
     from concurrent.futures import ThreadPoolExecutor
 
     def write(job: tuple[dict[str, Any], dict[str, Any]]) -> tuple[str, dict[str, str]]:
-        from core.media import encode_jpeg, write_video
+        from core.media import encode_jpeg, read_frames, write_video
 
         clip, video = job
         digest = hashlib.sha256(video["generated_id"].encode()).hexdigest()[:12]
         name = f"{_safe(video['system'])}-{video['condition']}-{digest}"
-        frames = [shrink(f) for f in shelf.frames(video, clip)]
-        sound = shelf.sound(video, clip, len(frames))
-        write_video(folder / "media" / f"{name}.mp4", frames, audio=sound, crf=CRF, profile="main")
-        write_bytes(folder / "media" / f"{name}.jpg", encode_jpeg(frames[len(frames) // 3], 80))
+        path, film, at = folder / "media" / f"{name}.mp4", shelf.film(video), video["n_frames"] // 3
+        poster = None if film is None else next(read_frames(film, start=at, stop=at + 1), None)
+        if film is not None and poster is not None and max(poster.shape) <= MOST_PX:
+            write_bytes(path, film)
+        else:
+            frames = [shrink(f) for f in shelf.frames(video, clip)]
+            write_video(path, frames, audio=shelf.sound(video, clip, len(frames)), crf=CRF, profile="main")
+            poster = frames[len(frames) // 3]
+        write_bytes(path.with_suffix(".jpg"), encode_jpeg(poster, 80))
         return video["generated_id"], {"video": f"media/{name}.mp4", "poster": f"media/{name}.jpg"}
 
     # Decoding and encoding hold no lock of Python's, and nothing else runs beside the last stage.
@@ -114,9 +120,14 @@ class Shelf:
         for source in sorted({v["source"] for v in videos}):
             wanted = {v["generated_id"] for v in videos if v["source"] == source}
             for row in rows_of(
-                out_folder("generate", source), "generated", "generated_id", wanted, ["generated_id", "video", "video_of"]
+                out_folder("generate", source), "generated", "generated_id", wanted, ["generated_id", "video", "n_frames"]
             ):
                 self._made[row["generated_id"]] = row
+
+    def film(self, video: dict[str, Any]) -> bytes | None:
+        """The file of a generated video, H.264 and AAC in mp4; None where the row has none of its own, or a longer one."""
+        made = self._made.get(video["generated_id"]) or {}
+        return made.get("video") if made.get("n_frames") == video["n_frames"] else None
 
     def frames(self, video: dict[str, Any], clip: dict[str, Any]) -> Iterator[np.ndarray]:
         """The frames of one gallery video: the generated ones, or those of the source where the row has none of its own."""

@@ -126,6 +126,7 @@ class Mapper:
 
         self._threads = config["threads"]
         self._judge = Judge(config)
+        self._last: tuple[Any, Any] = None, None  # a video and its landmarks: a row of `shuffled` shows the one before it again
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from core import media
@@ -138,6 +139,8 @@ class Mapper:
         row, at = payload["row"], payload["track"]
         track, n = load_track(at), row["n_frames"]
         same_words, generated = row["condition"] == "self", payload["video"] is not None
+        video = row["video_of"] or row["generated_id"], n
+        points = known_points(track, n) if not generated else self._last[1] if self._last[0] == video else None
         real = Path(at["media"]) / at["file"], at["start_frame"]
         shown, first = (payload["video"], 0) if generated else real
 
@@ -150,11 +153,12 @@ class Mapper:
                     source=whole(*real) if generated and same_words else None,
                     # A real clip that says something else is no reference: only the same words may be compared.
                     no_source="is_the_reference" if not generated else "other_words",
-                    points=None if generated else known_points(track, n), sounds=payload["phonemes"],
+                    points=points, sounds=payload["phonemes"],
                     first_frame=at["start_frame"], ask_lags=row["system"] == "real", said=payload.get("said"),
                     spoken=payload.get("spoken"))
         take.truth, take.no_truth = _truth(payload["gap"], at["start_frame"], n, same_words)
         scored = carry(row, "scores") | self._judge(take)
+        self._last = video, take.points
         return {"scores": [scored], "embeddings": [remains(scored, take, lips=payload["sampled"])]}
 
 

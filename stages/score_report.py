@@ -60,6 +60,9 @@ class FileShelf:
     def __init__(self, made: dict[str, tuple[Any, int]]):
         self._made = made
 
+    def film(self, video: dict[str, Any]) -> None:
+        """None: what a file holds, not every browser plays."""
+
     def frames(self, video: dict[str, Any], clip: dict[str, Any]) -> Iterator[np.ndarray]:
         """The frames of one gallery video."""
         from core.media import read_frames

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.cells import filled, light_rows, places
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.params import Params
@@ -33,8 +34,10 @@ def main(instance: str, params: Params) -> dict[str, Any]:
 
     networks, marks = find_networks(None if params.sets.i3d is None else Path(params.sets.i3d.weights))
     rows = read_rows(out_folder("score", instance), "scores", SCORE_COLUMNS)
-    kept = {r["generated_id"]: r for r in read_rows(out_folder("score", instance), "embeddings")}
-    corpora = {clip: i.corpus for i in params.instances() for clip in _clips(i.name)}
+    kept = {r["generated_id"]: r for r in light_rows(out_folder("score", instance), "embeddings")}
+    heard = {r["audio_clip_id"] for r in rows}
+    corpora = {r["clip_id"]: i.corpus for i in params.instances()
+               for r in light_rows(out_folder("track", i.name), "tracks", ["clip_id"], ("clip_id", heard))}
     tracks = _tracks(params, {r["track_id"] for r in rows}) if any(networks.values()) else {}
     made = read_rows(out_folder("generate", instance), "generated", ["generated_id", "video_of"])
     shared = {r["generated_id"] for r in made if r["video_of"] is not None}
@@ -56,18 +59,16 @@ def main(instance: str, params: Params) -> dict[str, Any]:
                      fingerprint=seal("sets", fixed, marks), n_shards=1, executor=patient)
 
 
-def _clips(name: str) -> list[str]:
-    return [r["clip_id"] for r in read_rows(out_folder("track", name), "tracks", ["clip_id"])]
-
-
 def _tracks(params: Params, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """track id -> its row with `media`, the folder of its file, and that file's sha256."""
-    found = {}
+    """track id -> its row with `media`, the folder of its file, and that file's sha256. Bytes are cells."""
+    found: dict[str, dict[str, Any]] = {}
     for i in params.instances():
         folder = out_folder("download", i.name)
-        sha = {r["recording_id"]: r["sha256"] for r in read_rows(folder, "recordings", ["recording_id", "sha256"])}
-        found |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]}
-                  for r in read_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS) if r["track_id"] in wanted}
+        some = list(light_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS, ("track_id", wanted)))
+        shown = {r["recording_id"] for r in some}
+        sha = {r["recording_id"]: r["sha256"]
+               for r in light_rows(folder, "recordings", ["recording_id", "sha256"], ("recording_id", shown))}
+        found |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]} for r in some}
     return found
 
 
@@ -87,7 +88,9 @@ class Mapper:
     def __call__(self, payload: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         from stages.set_figures import PICTURES, Member, set_rows
 
-        members = [Member(m["row"], m["kept"]) for m in payload["members"]]
+        # Read in the order in which they lie. Tracks are filled one at a time, in _pictures: a set may be larger than memory.
+        kept = {m["row"]["generated_id"]: filled(m["kept"]) for m in sorted(payload["members"], key=lambda m: places(m["kept"]))}
+        members = [Member(m["row"], kept[m["row"]["generated_id"]]) for m in payload["members"]]
         shown: dict[str, dict[str, Any]] = {}
         for given, member in zip(payload["members"], members, strict=True):
             reason = self._no_pictures(given)
@@ -130,7 +133,7 @@ class Mapper:
         from stages.figures import Take
         from stages.set_figures import PICTURES, pictures
 
-        at, n = given["track"], given["row"]["n_frames"]
+        at, n = filled(given["track"]), given["row"]["n_frames"]
         first, threads = at["start_frame"], self._c["threads"]
         source = Path(at["media"]) / at["file"]
         real = Reel(lambda: media.read_frames(source, start=first, stop=first + n, threads=threads), n, at["track_id"])

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from core.memory import keep_freed_memory
 from core.params import Expert, Params, suggest
 from core.shards import ViewStore, read_rows, read_shard, shard_path, unpack, write_bytes, write_json
 from core.stage import UserError, out_folder, run_cli, seal
 from models.windows import FEATURE_COLUMNS, Footage
+from stages.learnt import learnt_from
 
 WORK = Path(".babelface/work/train")
 CACHE = Path(".babelface/cache")
@@ -61,6 +63,7 @@ def make_fabric(precision: str, threads: int) -> Any:
     from lightning.fabric import Fabric
     from lightning.fabric.strategies import DDPStrategy
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
@@ -283,7 +286,7 @@ def _expert_job(name: str, entry: Expert, params: Params):
 
     facts = {"kind": "expert", "class": f"models.experts.syncnet:{type(network).__name__}", "width": entry.network,
              "feature": "mfcc_syncnet", "options": {"input_size": list(size)} if entry.network == "small" else {},
-             "held_out_measure": "offset of 3 s within 1 frame"}
+             "held_out_measure": "offset of 3 s within 1 frame", **learnt_from(params, {of[t.id] for t in tracks})}
     return model, network, draw, exam, facts, tracks, rejects
 
 
@@ -328,7 +331,7 @@ def _system_job(name: str, entry: Any, params: Params):
 
     facts = {"kind": "system", "class": f"models.systems.{entry.system}:System", "width": entry.width, "feature": spec.feature,
              "options": options, "spec": asdict(spec), "paper": dict(model.card),
-             "held_out_measure": "losses on validation speakers"}
+             "held_out_measure": "losses on validation speakers", **learnt_from(params, {of[t.id] for t in tracks})}
     return model, model, draw, exam, facts, tracks, rejects
 
 

@@ -8,21 +8,25 @@ import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
-import numpy as np
-import pytest
+# Before numpy is imported, which reads them then: several processes run tests, and threads that wait for a core that another
+# has got spin meanwhile.
+for name, value in (("DVC_NO_ANALYTICS", "1"), ("DO_NOT_TRACK", "1"), ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
+                    ("PYANNOTE_METRICS_ENABLED", "0"), ("GIT_CONFIG_NOSYSTEM", "1"), ("OMP_NUM_THREADS", "1"),
+                    ("OPENBLAS_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1"), ("OPENCV_FOR_THREADS_NUM", "1")):
+    os.environ.setdefault(name, value)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
-for name, value in (("DVC_NO_ANALYTICS", "1"), ("DO_NOT_TRACK", "1"), ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
-                    ("PYANNOTE_METRICS_ENABLED", "0"), ("GIT_CONFIG_NOSYSTEM", "1")):
-    os.environ.setdefault(name, value)
-
 
 # The files that take longest, first: begun last, one of them would keep one process busy while the other has nothing to do.
-# test_bench is last of them, for it reads the run that test_whole makes.
+# test_bench and test_notebooks are last of them, for they read the run that test_whole makes.
 LONG = ("tests/test_whole.py", "tests/flows/test_nightly.py", "tests/stages/test_real.py", "tests/flows/test_run.py",
         "tests/stages/test_judge.py", "tests/flows/test_worker.py", "tests/flows/test_node.py", "tests/core/test_executor_faults.py",
-        "tests/stages/test_train.py", "tests/core/test_workers_dask.py", "tests/flows/test_remotes.py", "tests/test_bench.py")
+        "tests/stages/test_train.py", "tests/core/test_workers_dask.py", "tests/flows/test_remotes.py",
+        "tests/models/test_speech2vid.py", "tests/corpora/test_speech.py", "tests/test_bench.py", "tests/test_notebooks.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -99,8 +103,19 @@ def small_disk(tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for Prefect's database, one for all tests: making it takes ten seconds."""
-    return tmp_path_factory.mktemp("prefect")
+    """A folder for Prefect's database, one for all tests of a process. Making one takes ten seconds: the others are copies."""
+    import shutil
+
+    import filelock
+
+    base = tmp_path_factory.getbasetemp()
+    first = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "first-prefect"
+    with filelock.FileLock(f"{first}.lock"):
+        if not first.exists():
+            subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "server", "database", "upgrade", "-y"], check=True,
+                           env={**os.environ, "PREFECT_HOME": f"{first}.next"}, capture_output=True, stdin=subprocess.DEVNULL)
+            Path(f"{first}.next").rename(first)
+    return Path(shutil.copytree(first, tmp_path_factory.mktemp("prefect"), dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="session")

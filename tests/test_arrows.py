@@ -20,7 +20,7 @@ BELOW = {
     "commands": {"stages", "corpora", "models", "metrics", "report", "core"},
 }
 # what stages share: no stage itself, so that any may import it
-SHARED = ("stages.figures", "stages.groups", "stages.judge", "stages.set_figures", "stages.speakers")
+SHARED = ("stages.figures", "stages.groups", "stages.judge", "stages.learnt", "stages.set_figures", "stages.speakers")
 # the work of a command, and no stage of the pipeline: it may use what stages have
 COMMANDS = ("stages/score_files.py", "stages/score_report.py")
 # top-level packages that only some modules may import

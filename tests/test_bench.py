@@ -88,7 +88,7 @@ def test_lag_of_a_finished_workspace_and_of_an_untrained_expert(built, tmp_path)
 
     found = lag.measure(built)
     tags = {r["language"]: r for r in found["languages"]}
-    assert set(tags) == {"en", "tr", "x-gap"} and tags["x-gap"]["planted"] and tags["x-gap"]["passes"] is None
+    assert set(tags) == {"en", "x-gap"} and tags["x-gap"]["planted"] and tags["x-gap"]["passes"] is None
     for row in tags.values():
         assert row["n_clips"] + row["too_short"] >= 1 and row["n_trials"] == 17 * row["n_clips"]
         assert row["short"]["n_clips"] >= row["n_clips"]
@@ -214,7 +214,7 @@ def test_a_workspace_too_small_for_the_claims_fails_them_and_says_why(built):
                                      and r["truth_opening_correlation"] is not None
                                      for r in rows)
     assert f"{entry['n_speakers']} speakers, {claims.MIN_SPEAKERS} wanted" in claims.text(result)
-    assert not result["planted"]["passes"]  # one speaker of Turkish is tested: nothing can be compared
+    assert not result["planted"]["passes"]  # one speaker of English is tested: nothing can be compared
     json.dumps(result, allow_nan=False)
 
 
@@ -322,25 +322,27 @@ def test_the_tables_of_the_statistics_and_their_verdict():
     assert result["families"][0]["any_after_holm"] <= result["families"][0]["any_below"]
     bad = {**result, "passes": False}
     assert "FAIL" in stats.text(bad)
-    assert [(r["n_speakers"], r["shared"], r["judged"]) for r in result["jackknife"]] == [(2, False, False), (10, False, True),
-                                                                                         (10, True, False)]
-    assert all(r["missed"].keys() == {"difference", "slope", "kept"} for r in result["jackknife"])
+    assert [(r["n_speakers"], r["shared"], r["clips"], r["judged"]) for r in result["across"]] == [
+        (2, False, "1 to 12", False), (10, False, "1 to 12", True), (10, True, "1 to 12", True), (10, True, "one has most", True)]
+    assert all(r["missed"].keys() == {"mean", "difference", "slope", "kept"} for r in result["across"])
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_simulated_intervals_across_languages_miss_the_truth_about_as_often_as_announced(shared, monkeypatch):
     row = stats.misses(6, shared, 250, seed=3)
-    assert all(0.005 < share < (0.16 if shared else 0.105) for share in row["missed"].values()), row  # four standard errors
+    assert all(0.002 < share < 0.105 for share in row["missed"].values()), row  # four standard errors
     whole = stats.strata.jackknife
-    monkeypatch.setattr(stats.strata, "jackknife", lambda drawn, figure, level: whole(drawn, figure, 0.6))
+    monkeypatch.setattr(stats.strata, "jackknife", lambda drawn, figure, level, **more: whole(drawn, figure, 0.6, **more))
     assert all(share > 0.2 for share in stats.misses(6, shared, 100, seed=3)["missed"].values()), "narrow intervals are seen"
 
 
-def test_the_report_benchmark_counts_its_rows_and_can_fail(capsys):
+def test_the_report_benchmark_counts_its_rows_and_can_fail(monkeypatch):
     from bench import report
 
+    monkeypatch.setattr(report, "LANGUAGES", report.LANGUAGES[:4])
+    monkeypatch.setattr(report, "SYSTEMS", dict(list(report.SYSTEMS.items())[:3]))
     found = report.measure(1000)
-    assert 900 <= found["rows"] <= 6000 and found["figures"] > 5000 and found["page_mb"] > 1
+    assert 900 <= found["rows"] <= 1500 and found["figures"] > 1000 and found["page_mb"] > 0.5
     assert found["total_cpu_s"] == pytest.approx(sum(found["cpu_s"].values()), abs=0.1)
     rows = report.fabricate(1000)
     assert {r["system"] for r in rows} == {"real", "still", *report.SYSTEMS}

@@ -1,4 +1,4 @@
-"""A whole run of the pipeline, small enough for a test: three languages, one of them planted, a minute or two on two cores."""
+"""A whole run of the pipeline, small enough for a test: two languages, one of them planted, a minute or two on two cores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-LANGUAGES = ("en", "tr", "x-gap")
+LANGUAGES = ("en", "x-gap")
+SEED = 1624  # its speakers draw short sentences: seven recordings of less than four seconds on average
+EXPERT_STEPS = 20
 
 
 def tiny_overrides() -> dict[str, Any]:
@@ -21,13 +23,13 @@ def tiny_overrides() -> dict[str, Any]:
     languages = raw["corpora"]["synthetic"]["languages"]
     systems = raw["train"]["systems"]
     return {
-        "corpora": {"synthetic": {"size": 144, "speakers": 4, "clips_per_speaker": 1,
+        "corpora": {"synthetic": {"size": 144, "speakers": 5, "clips_per_speaker": 1, "seed": SEED,
                                   "languages": {tag: None for tag in languages if tag not in LANGUAGES} | {
-                                      "x-gap": languages["x-gap"] | {"speakers": 2}}}},
+                                      "x-gap": languages["x-gap"] | {"speakers": 2, "twin_of": "en"}}}},
         "shards": 2,
         "track": {"landmarker": "facemesh"},  # a third of the bundle's time
-        "split": {"test_share": 0.25, "expert_share": 0.5},
-        "train": {"experts": {"syncnet": {"steps": 30, "checkpoint_every": 5, "batch_clips": 4}},
+        "split": {"test_share": 0.2, "expert_share": 0.6},
+        "train": {"experts": {"syncnet": {"steps": EXPERT_STEPS, "checkpoint_every": 5, "batch_clips": 4}},
                   "systems": {name: None for name in systems if name != "speech2vid-en"} | {
                       "speech2vid-en": {"steps": 8, "checkpoint_every": 2, "batch": 8}}},
         "generate": {"clips_per_speaker": 1},

@@ -89,11 +89,15 @@ def bury(out: Path, instance: str) -> list[dict[str, Any]]:
     rejects = _rejects(out)
     known = {t["item_id"]: {k: t[k] for k in _HAD} for t in tombstones(pending)}
     had: dict[str, dict[str, Any]] = {}
-    if (pending / "recordings").is_dir():
-        last = shards.read_table(pending, "recordings", ["recording_id", *_HAD])
-        here = shards.read_table(out, "recordings", ["recording_id"])["recording_id"]
-        last = last.filter(pc.invert(pc.is_in(last["recording_id"], here))).sort_by("recording_id")
-        had = {r.pop("recording_id"): r for r in last.to_pylist()}
+    last, here = ({file.name: file for file in (folder / "recordings").glob("shard-*")} for folder in (pending, out))
+    for name in last.keys() & here.keys():
+        if last[name].samefile(here[name]):  # nothing happened to its items, and an item stays in its shard
+            del last[name], here[name]
+    ids = _ids(last.values())
+    if lost := ids.filter(pc.invert(pc.is_in(ids, _ids(here.values())))):
+        rest = pa.concat_tables(shards.read_shard(file, ["recording_id", *_HAD]) for file in last.values())
+        rest = rest.filter(pc.is_in(rest["recording_id"], lost)).sort_by("recording_id")
+        had = {r.pop("recording_id"): r for r in rest.to_pylist()}
     told = pc.or_(pc.is_in(rejects["reason"], pa.array(FINAL)), pc.is_in(rejects["item_id"], pa.array(list(had), pa.string())))
     why = {r["item_id"]: r for r in rejects.filter(told).sort_by("item_id").to_pylist()}
     nothing = dict.fromkeys(_HAD)
@@ -103,6 +107,13 @@ def bury(out: Path, instance: str) -> list[dict[str, Any]]:
         shards.write_bytes(out / TOMBSTONES, text.encode())
     shutil.rmtree(pending, ignore_errors=True)
     return [why.get(i, {"item_id": i, "reason": None, "detail": None}) | facts for i, facts in had.items()]
+
+
+def _ids(files: Iterable[Path]) -> pa.ChunkedArray:
+    """The ids of the recordings in some shards."""
+    import pyarrow as pa
+
+    return pa.chunked_array([part for f in files for part in shards.read_shard(f, ["recording_id"])[0].chunks], pa.string())
 
 
 def again(out: Path, reasons: Iterable[str]) -> int:

@@ -36,7 +36,7 @@ def collect(card: Card, config: Mapping, rows: Iterable[Row], build: Callable[[A
     taken: set[str] = set()
     seen: dict[str, str] = {}
     for file, at, raw in rows:
-        tag, given = UNKNOWN, f"{file} {at}".strip()
+        tag, given = UNKNOWN, None
         try:
             if isinstance(raw, Reject):
                 tag = tag_of(spoken)[0]
@@ -52,9 +52,10 @@ def collect(card: Card, config: Mapping, rows: Iterable[Row], build: Callable[[A
             fields = build(raw)
             if copies is not None and fields["source"].kind != "file":
                 fields |= local(copies, given, fields)
-            key = item_id(given, taken, is_file=bool(is_file and is_file(raw)))
-            entry: Entry = Item(key, card.name, tag, **({"speaker": None} | fields))
+            key = item_id(given, taken, is_file=is_file is not None and is_file(raw))
+            entry: Entry = Item(key, card.name, tag, **(fields if "speaker" in fields else fields | {"speaker": None}))
         except Reject as reject:
+            given = f"{file} {at}".strip() if given is None else given
             key = item_id(given, taken, is_file=bool(is_file and isinstance(raw, dict) and is_file(raw)))
             length_s = _length(stretch or build, raw)
             entry = Rejected(key, reject.reason, f"{file} {at}".strip() + f": {reject.detail}", tag, length_s)

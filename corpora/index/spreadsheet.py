@@ -33,6 +33,7 @@ def is_file(raw: Mapping[str, str]) -> bool:
 def builder(root: Path | None) -> Callable[[Mapping[str, str]], dict[str, Any]]:
     """A function from a row to an item's fields; files are looked for below `root`."""
     root = root and root.resolve()
+    further: dict[tuple[str, ...], list[str]] = {}  # the columns of a row that are not ours: all rows of a table have the same
 
     def build(raw: Mapping[str, str]) -> dict[str, Any]:
         get, times = raw.get, stretch(raw)
@@ -41,30 +42,30 @@ def builder(root: Path | None) -> Callable[[Mapping[str, str]], dict[str, Any]]:
         kind = get("kind") or "real"
         if kind not in values.KINDS:
             raise Reject("bad_row", f"kind {kind!r}: expected one of {', '.join(values.KINDS)}")
-        fields: dict[str, Any] = {
-            "source": source, "speaker": get("speaker") or None, "kind": kind, **times, "video": get("video") or _video(source),
-            "extra": {key: raw[key] for key in sorted(raw.keys() - _OURS)}}
-        if get("x0") or get("y0") or get("x1") or get("y1"):
+        columns = tuple(raw)
+        if columns not in further:
+            further[columns] = sorted(raw.keys() - _OURS)
+        x0, y0, x1, y1, crop = get("x0"), get("y0"), get("x1"), get("y1"), None
+        if x0 or y0 or x1 or y1:
             high = get("box_frame_height")
-            fields["box"] = values.box(get("x0"), get("y0"), get("x1"), get("y1"), unit=get("box_unit") or "share",
-                                       frame_height=int(values.number(high, "box_frame_height", "bad_box")) if high else None)
-        return fields
+            crop = values.box(x0, y0, x1, y1, unit=get("box_unit") or "share",
+                              frame_height=int(values.number(high, "box_frame_height", "bad_box")) if high else None)
+        return {"source": source, "speaker": get("speaker") or None, "kind": kind, "start_s": start_s, "end_s": end_s,
+                "duration_s": times["duration_s"], "video": get("video") or _video(source), "box": crop,
+                "extra": {key: raw[key] for key in further[columns]}}
 
     return build
 
 
 def stretch(raw: Mapping[str, str]) -> dict[str, float | None]:
     """start_s and end_s of a row, and duration_s; Reject(bad_time) for a stretch that is none."""
-    start_s = end_s = None
-    if raw.get("start_s") or raw.get("end_s"):
-        start_s, end_s = values.span(raw.get("start_s"), raw.get("end_s"))
-    return {"start_s": start_s, "end_s": end_s, "duration_s": _seconds(raw.get("duration_s"))}
+    start, end, said = raw.get("start_s"), raw.get("end_s"), raw.get("duration_s")
+    start_s, end_s = values.span(start, end) if start or end else (None, None)
+    return {"start_s": start_s, "end_s": end_s, "duration_s": _seconds(said) if said else None}
 
 
-def _seconds(said: str | None) -> float | None:
+def _seconds(said: str) -> float | None:
     """A length above 0; None for anything else: nothing hangs on it but a count."""
-    if not said:  # most tables have no such column, and a Reject for each of a million rows is dear
-        return None
     try:
         found = values.number(said, "duration_s")
     except Reject:
@@ -80,14 +81,13 @@ def _video(source: Source) -> str | None:
 
 
 def _source(raw: Mapping[str, str], root: Path | None, start_s: float | None, end_s: float | None) -> Source:
-    sha256 = raw.get("sha256") or None
+    file, url, video, sha256 = raw.get("file"), raw.get("url"), raw.get("video"), raw.get("sha256") or None
     if sha256 is not None and (len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef")):
         raise Reject("bad_row", f"sha256 {sha256[:80]!r}: expected 64 hexadecimal digits")
-    if raw.get("file") or not (raw.get("url") or raw.get("video")):
-        name = raw.get("file", "")
+    if file or not (url or video):
         if root is not None:
-            safe_path(root, name)
-        return Source("file", name, start_s, end_s, sha256)
-    if raw.get("url"):
-        return values.address(raw["url"], start_s, end_s, kind=raw.get("fetch"), sha256=sha256)
-    return values.youtube(raw["video"], start_s, end_s)
+            safe_path(root, file or "")
+        return Source("file", file or "", start_s, end_s, sha256)
+    if url:
+        return values.address(url, start_s, end_s, kind=raw.get("fetch"), sha256=sha256)
+    return values.youtube(video, start_s, end_s)

@@ -41,7 +41,7 @@ def delimited(path: Path, *, delimiter: str = ",", columns: Sequence[str] | None
             if lost or len(set(names)) != len(names):
                 needed = " and ".join(f"a column {name!r}" for name in required)
                 raise BadIndex(f"{path}: expected a header with {needed or 'column names'} and no column twice, found {names}")
-        n_names, before = len(names), reader.line_num
+        file, n_names, before = path.name, len(names), reader.line_num
         while True:
             try:
                 cells = next(reader)
@@ -50,7 +50,7 @@ def delimited(path: Path, *, delimiter: str = ",", columns: Sequence[str] | None
             except csv.Error as error:
                 at = f"line {before + 1}" if reader.line_num <= before + 1 else f"lines {before + 1} to {reader.line_num}"
                 before = reader.line_num
-                yield Row(path.name, at, Reject("bad_row", f"not a CSV row: {error}"))
+                yield Row(file, at, Reject("bad_row", f"not a CSV row: {error}"))
                 continue
             before = reader.line_num
             if not cells:
@@ -60,9 +60,10 @@ def delimited(path: Path, *, delimiter: str = ",", columns: Sequence[str] | None
             elif unreadable("".join(cells)):
                 raw = Reject("bad_row", "not UTF-8")
             else:
-                raw = dict.fromkeys(names, "") if len(cells) < n_names else {}
-                raw.update(zip(names, map(str.strip, cells), strict=False))
-            yield Row(path.name, f"line {before}", raw)
+                raw = dict(zip(names, map(str.strip, cells), strict=False))
+                if len(cells) < n_names:
+                    raw |= dict.fromkeys(names[len(cells):], "")
+            yield Row(file, f"line {before}", raw)
 
 
 def words(path: Path, least: int = 1) -> Iterator[Row]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from functools import lru_cache
+from math import isfinite, nan
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -94,10 +94,10 @@ def text(raw: Any, *keys: str) -> str:
 def number(value: Any, name: str, reason: str = "bad_row") -> float:
     """A finite float. Raises Reject(`reason`) with the name of what it should have been."""
     try:
-        found = math.nan if isinstance(value, bool) else float(value)
+        found = float(value)
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
+        found = nan
+    if not isfinite(found) or isinstance(value, bool):
         raise Reject(reason, f"{name} is {str(value)[:80]!r}, expected a number")
     return found
 
@@ -135,9 +135,15 @@ def box(x0: Any, y0: Any, x1: Any, y1: Any, *, unit: str = "share", frame_height
 
 def youtube(video: str, start_s: float | None = None, end_s: float | None = None) -> Source:
     """The page of a YouTube video id. Raises Reject(bad_url) for what is none."""
+    return Source("page", _watch(video), start_s, end_s)
+
+
+@lru_cache(maxsize=4096)
+def _watch(video: str) -> str:
+    """The address of a video, as one text for all its stretches: there may be a million."""
     if not _VIDEO_ID.fullmatch(video):
         raise Reject("bad_url", f"{video!r} is not a YouTube video id (11 letters, digits, - or _)")
-    return Source("page", f"https://www.youtube.com/watch?v={video}", start_s, end_s)
+    return f"https://www.youtube.com/watch?v={video}"
 
 
 def address(url: str, start_s: float | None = None, end_s: float | None = None, *, kind: str | None = None,

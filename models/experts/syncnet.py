@@ -153,6 +153,7 @@ class SyncNetSmall(SyncExpert):
         steps = [WINDOW, 16, 32, 48]
         self.lip = nn.Sequential(*(layer for a, b in zip(steps, steps[1:]) for layer in _block(nn.Conv2d(a, b, 3, 2, 1))))
         height, width = (-(-side // 8) for side in self.input_size)
+        self.lip.to(memory_format=torch.channels_last)  # a quarter faster on a CPU, in training above all
         self.lip_out = nn.Linear(48 * height * width, self.dim)
         # MFCC run from -60 to 25 and differ in scale: the first BatchNorm learns it.
         self.audio = nn.Sequential(nn.BatchNorm1d(N_MFCC), *_block(nn.Conv1d(N_MFCC, 64, 3, 1, 1)),
@@ -160,7 +161,8 @@ class SyncNetSmall(SyncExpert):
         self.audio_out = nn.Linear(128 * (MFCC_WINDOW // 4), self.dim)
 
     def forward_lip(self, x: Tensor) -> Tensor:
-        return F.normalize(self.lip_out(self.lip((x - 128) / 64).flatten(1)), dim=1)
+        x = ((x - 128) / 64).contiguous(memory_format=torch.channels_last)
+        return F.normalize(self.lip_out(self.lip(x).flatten(1)), dim=1)
 
     def forward_audio(self, x: Tensor) -> Tensor:
         return F.normalize(self.audio_out(self.audio(x[:, 0]).flatten(1)), dim=1)

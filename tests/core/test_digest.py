@@ -15,6 +15,14 @@ def test_equal_content_has_equal_digests():
     assert digest_of("ü") == hashlib.sha256('"ü"'.encode()).hexdigest()
 
 
+def test_digests_are_those_that_finished_ledgers_hold():
+    said = ["clip-1", None, "real", ["page", "https://x.org/?v=ü", 10.5, 1e-07, None, 0],
+            {"b": [0.1, True], "a": {"d": 1, "c": b"x"}}]
+    text = ('["clip-1", null, "real", ["page", "https://x.org/?v=ü", 10.5, 1e-07, null, 0], {"a": {"c": "'
+            + hashlib.sha256(b"x").hexdigest() + '", "d": 1}, "b": [0.1, true]}]')
+    assert digest_of(said) == hashlib.sha256(text.encode()).hexdigest()
+
+
 @pytest.mark.parametrize("a, b", [(1, "1"), ([1, 2], [2, 1]), ({"a": 1}, {"a": 2}), (None, ""),
                                   ({"a": b"x"}, {"a": b"y"}), (1, 1.5)])
 def test_other_content_has_another_digest(a, b):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
+import shutil
 import subprocess
 import sys
 import time
@@ -9,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from core import shards
+from core import executor, shards
 from core.executor import Work, check_funnel, recover, run_stage
 from core.params import Executor
 from core.workers import WorkerError
+from tests.core.mappers import InHere
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -154,6 +157,51 @@ def test_files_follow_their_rows():
     assert calls() == ["c05"]
     media = Path("data/features/toy-en/media")
     assert sorted(p.name for p in media.iterdir()) == [f"c{i:02d}.txt" for i in range(1, 6)]
+
+
+@pytest.fixture
+def in_here(monkeypatch):
+    """No process is started and nothing is waited for."""
+    monkeypatch.setattr(executor, "WorkerPool", InHere)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def test_only_files_that_changed_are_touched_and_what_is_nobodys_goes(in_here):
+    run(items(5), mapper="Writer", files="recordings")
+    media = Path("data/features/toy-en/media")
+    folder, inodes = media.stat().st_ino, {p.name: p.stat().st_ino for p in media.iterdir()}
+    (media / "c04.txt").write_text("else")
+    (media / "stray").write_text("")
+    (media / "strays").mkdir()
+    (media / "strays" / "one").write_text("")
+    now = [Work(w.id, "new" if w.id == "c04" else w.digest, w.payload, w.row) for w in items(6)[1:]]
+    run(now, mapper="Writer", files="recordings")
+    assert {p.name: p.read_text() for p in media.iterdir()} == {f"c{i:02d}.txt": f"c{i:02d}" for i in range(1, 6)}
+    assert media.stat().st_ino == folder
+    assert all((media / name).stat().st_ino == inodes[name] for name in ("c01.txt", "c02.txt", "c03.txt"))
+
+
+def test_a_file_that_is_lost_is_named_and_the_last_run_stays(in_here):
+    run(items(3), mapper="Writer", files="recordings")
+    Path("data/features/toy-en/media/c01.txt").unlink()
+    before = tree()
+    with pytest.raises(FileNotFoundError, match="c01.txt: gone since the last run; delete data/features/toy-en, run again"):
+        run(items(4), mapper="Writer", files="recordings")
+    assert tree() == before and [p.name for p in Path("data/features").iterdir()] == ["toy-en"]
+
+
+@pytest.mark.parametrize("mapper", ["Loud", "Writer"])
+def test_what_ran_before_changes_no_byte(in_here, mapper):
+    files, rng = "recordings" if mapper == "Writer" else None, random.Random(0)
+    for _ in range(5):
+        work = []
+        for k in sorted(rng.sample(range(30), rng.choice([3, 25]))):
+            about = rng.choice([{"rows": 0}, {"rows": 1}, {"rows": 1}, {"rows": 5}, {"reject": "no_face"}])
+            work.append(Work(f"c{k:02d}", str(about), {"id": f"c{k:02d}", **about}, {"language": rng.choice(["en", None])}))
+        run(work, mapper=mapper, files=files)
+        run(work, mapper=mapper, files=files, out=Path("data/features/first-en"))
+        assert tree() == tree("data/features/first-en")
+        shutil.rmtree("data/features/first-en")
 
 
 def test_index_rejects_count_in_the_funnel():

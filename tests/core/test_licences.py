@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core import weights
-from core.licences import UNSTATED, Refused, Used, check, forbids_commerce, policy, refused, says_nothing, stated
+from core.licences import UNSTATED, Refused, Used, check, forbids_commerce, policy, refused, says_nothing, stated, together
 from core.stage import run_cli
 from core.weights_table import Weight
 
@@ -41,6 +41,20 @@ def test_silence_is_told_from_a_licence():
                             ("MIT (code); no licence stated for the weights", True), ("MIT", False), (CLOSED, False)):
         assert says_nothing(Used("x", licence)) is silent, licence
     assert not says_nothing(Used("x", "", True)) and refused([Used("x", UNSTATED)], False) is None
+
+
+@pytest.mark.parametrize("parts, commercial", [
+    ([Used("a", "MIT", True), Used("b", "CC BY 4.0", True)], True),
+    ([Used("a", "MIT", True), Used("b", "as its owner says")], None),
+    ([Used("a", "MIT", True), Used("b", "an agreement", False)], False), ([Used("a", CLOSED), Used("b", "MIT", True)], False),
+    ([Used("a", "MIT", True), Used("b", "")], None)])
+def test_what_is_made_of_several_is_as_closed_as_the_most_closed_also_by_its_words(tmp_path, parts, commercial):
+    whole = together(parts)
+    assert whole.commercial is commercial and all(f"{part.name}: {part.licence}" in whole.licence for part in parts)
+    (tmp_path / "card.json").write_text(json.dumps({"licence": whole.licence}))
+    (tmp_path / "model.pt").write_bytes(b"x")
+    beside = Used("model", stated(tmp_path / "model.pt"))
+    assert forbids_commerce(beside) is (commercial is False) and says_nothing(beside) is (parts[-1].licence == "")
 
 
 @pytest.mark.parametrize("name, text, licence", [

@@ -94,14 +94,14 @@ BAD = {"c03": {"reject": "no_face"}, "c05": {"rows": 0}, "c06": {"die": True}, "
 def test_same_bytes_as_here_for_any_number_of_workers(cluster):
     run(items(12, **BAD))
     whole, seen = tree(), {}
-    for n in (1, 2, 4):
+    for n in (1, 3):
         clear()
         Path("died.flag").unlink()
         cluster.grow(n)
         stats = run(items(12, **BAD), address=cluster.address)
         seen[n] = tree()
         assert calls().count("c06") == calls().count("c07") == 2 and len(calls()) == 14, "each once, but what died twice"
-    assert seen == dict.fromkeys((1, 2, 4), whole)
+    assert seen == dict.fromkeys((1, 3), whole)
     assert stats["by_language"]["en"]["rejected"] == {"no_face": 1, "worker_died": 1}
     assert not list(Path(".babelface/cluster").iterdir()), "the mark goes with the run"
 

@@ -28,9 +28,9 @@ def expected(tmp_path_factory):
     return repo.digest()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server(prefect_home):
-    """The address of a real `prefect server start` on the loopback."""
+    """The address of a real `prefect server start` on the loopback. One a module: idle it takes a fortieth of a core."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

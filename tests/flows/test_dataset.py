@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import io
 import json
 import shutil
@@ -60,9 +61,12 @@ def test_the_card_says_what_there_is(small, tmp_path):
     hours = {k: v * 3600 for k, v in en["genders"].items()}
     assert hours == pytest.approx({"female": 6.0, "male": 3.0, "unknown": 3.0}, abs=0.01)
     assert sum(s["tracks"] for s in en["splits"].values()) == 4 and en["largest_speaker"] == 0.5
+    assert en["per_speaker"] == {"clips": {"median": 1, "most": 2, "largest_share": 0.5},
+                                 "hours": {"median": pytest.approx(3 / 3600, abs=1e-5), "most": pytest.approx(6 / 3600, abs=1e-5),
+                                           "largest_share": 0.5}}
     assert sum(s["hours"] for s in fi["splits"].values()) == pytest.approx(fi["hours"], abs=1e-5)
     for words in ("A folder of your own videos", "as the folder's owner says", "| toy | en | segment | no_speech | 1 |",
-                  "1 by both",
+                  "1 by both", "| toy | en | 3 | 1 | 2 | 50% | 0.00083 | 0.00167 | 50% |",
                   "Fewer than 6 test speakers", "Of 6 speakers 2 are unknown", "gender of the speakers is known for 44%"):
         assert words in text, words
     assert facts["shared"] == {"leaks": 0, "links": {"both": 1}, "united": 2, "largest_group": 2}
@@ -212,7 +216,40 @@ def test_datasets_reads_the_parquet_files(exported, small, tmp_path, monkeypatch
     assert [m["bytes"] for m in raw["mouth"]] == stored(small, raw["id"])
 
 
-def test_croissant_is_valid_and_leads_to_the_rows(exported, small, tmp_path):
+def test_the_largest_share_and_the_median_of_speakers():
+    assert dataset.balance([3, 1, 8]) == {"median": 3, "most": 8, "largest_share": 0.6667}
+    assert dataset.balance([]) == {"median": None, "most": None, "largest_share": None}
+    assert dataset.balance([0.0])["largest_share"] is None
+
+
+def test_croissant_describes_every_table_of_a_version(small, tmp_path):
+    """By the specification's required properties; that mlcroissant agrees is tested below."""
+    from core.records import columns
+
+    with inside(small) as params:
+        write_card(params, tmp_path / "card")
+    made = json.loads((tmp_path / "card" / "croissant.json").read_text())
+    ids = [thing["@id"] for thing in (*made["distribution"], *made["recordSet"])]
+    files = {f["@id"]: f for f in made["distribution"] if f["@type"] == "cr:FileObject"}
+    sets = {s["@id"]: s for s in made["distribution"] if s["@type"] == "cr:FileSet"}
+    assert len(set(ids)) == len(ids) and len(files) == 1 + len(list((small / "data").glob("*/*/*/shard-*.parquet"))) - len(
+        [p for t in ("truth", "rejects", "inspected", "turns", "links") for p in (small / "data").glob(f"*/*/{t}/*.parquet")])
+    for name, file in files.items():
+        path = tmp_path / "card" / file["contentUrl"]
+        assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and not Path(file["contentUrl"]).is_absolute()
+        assert file["contentSize"] == f"{path.stat().st_size} B" and file["encodingFormat"] and file["name"] == name
+    for found in made["recordSet"]:
+        assert [f["name"] for f in found["field"]] == columns(found["name"]) and found["key"]["@id"] in {
+            f["@id"] for f in found["field"]}
+        for field in [part for f in found["field"] for part in f.get("subField", [f])]:
+            inside_of = sets[field["source"]["fileSet"]["@id"]]
+            assert field["@type"] == "cr:Field" and field["dataType"].startswith("sc:") and field["description"]
+            assert {c["@id"] for c in inside_of["containedIn"]} <= set(files) and field["source"]["extract"]["column"]
+    kinds = {f["@id"]: f["dataType"] for r in made["recordSet"] for f in r["field"] if "dataType" in f}
+    assert (kinds["tracks/n_frames"], kinds["tracks/face_px"], kinds["splits/split"]) == ("sc:Integer", "sc:Float", "sc:Text")
+
+
+def test_croissant_is_valid_and_leads_to_the_rows(exported, small, tmp_path, monkeypatch):
     mlc = pytest.importorskip("mlcroissant")
     with inside(small) as params:
         write_card(params, tmp_path)
@@ -223,8 +260,19 @@ def test_croissant_is_valid_and_leads_to_the_rows(exported, small, tmp_path):
                                          for w in issues.warnings), "the only gap is a date, where there is no commit"
         for file in made.metadata.file_objects:
             assert hashlib.sha256((folder / file.content_url).read_bytes()).hexdigest() == file.sha256
-    rows = list(mlc.Dataset(jsonld=str(exported / "datasets1" / "croissant.json")).records("tracks"))
-    assert sorted(r["tracks/id"].decode() for r in rows)[:2] == ["toy-en/a1-c0-t0", "toy-en/a2-c0-t0"] and len(rows) == 7
+    rows = {r["tracks/id"].decode(): r
+            for r in mlc.Dataset(jsonld=str(exported / "datasets1" / "croissant.json")).records("tracks")}
+    assert sorted(rows)[:2] == ["toy-en/a1-c0-t0", "toy-en/a2-c0-t0"] and len(rows) == 7
+    for name, row in rows.items():
+        assert row["tracks/audio"] == sound_of(small, name) and len(row["tracks/boxes"]) == row["tracks/n_frames"]
+        assert row["tracks/mouth"][0].size == (64, 48) and row["tracks/licence"].decode() == "as the folder's owner says"
+    extract = importlib.import_module("mlcroissant._src.operation_graph.operations.extract")
+    monkeypatch.setattr(extract, "EXTRACT_PATH", extract.epath.Path(tmp_path / "tars"))  # not its cache, which outlives the test
+    tars = mlc.Dataset(jsonld=str(exported / "webdataset1" / "croissant.json"))
+    about = {r["about/key"].decode(): json.loads(r["about/content"]) for r in tars.records("about")}
+    assert {k: a["id"] for k, a in about.items()} == {key_of(name): name for name in rows}
+    assert {r["audio/key"].decode(): r["audio/content"] for r in tars.records("audio")} == {
+        key_of(name): sound_of(small, name) for name in rows}
 
 
 def test_a_choice_of_splits_and_views_over_several_files(small, tmp_path):

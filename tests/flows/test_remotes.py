@@ -33,10 +33,18 @@ def trip(repo: NightRepo) -> None:
     assert repo.call("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
-@pytest.fixture
-def built(tmp_path) -> NightRepo:
-    repo = NightRepo(tmp_path / "project")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    repo = NightRepo(tmp_path_factory.mktemp("made") / "project")
     repo.call("dvc", "repro")
+    return repo.path
+
+
+@pytest.fixture
+def built(made, tmp_path) -> NightRepo:
+    """A copy that a test may change."""
+    repo = NightRepo.__new__(NightRepo)
+    repo.path = Path(shutil.copytree(made, tmp_path / "project", symlinks=True))
     return repo
 
 

@@ -66,10 +66,10 @@ def test_a_failure_leaves_other_branches_running(repo, prefect_server, expected)
     assert status == 0 and repo.digest() == expected
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGTERM], [signal.SIGKILL]], ids=["ctrl-c-and-terminate", "kill-9"])
-def test_stopped_in_the_middle_and_started_again(repo, prefect_server, expected, signals):
+def test_stopped_in_the_middle_and_started_again(repo, prefect_server, expected):
+    """By Ctrl-C, by SIGTERM and by kill -9, one after the other."""
     when = None
-    for k, number in enumerate(signals):
+    for k, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL)):
         process = repo.start(step_s=0.5, PREFECT_API_URL=prefect_server)
         kept = repo.wait_for(f"data/first-a/item-{2 * k}")
         os.kill(process.pid, number)

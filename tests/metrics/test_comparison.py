@@ -100,7 +100,7 @@ def test_every_clip_is_of_one_kind():
     del a[5], b[6]
     found = compare(a, b)
     en = of(found)["en"].clips
-    assert en == {"regressed": 1, "fixed": 1, "unchanged": 14, "lost": 1, "gained": 1, "only_a": 1, "only_b": 1,
+    assert en == {"regressed": 1, "fixed": 1, "moved": 0, "unchanged": 14, "lost": 1, "gained": 1, "only_a": 1, "only_b": 1,
                   "other_length": 0}
     (worst,) = found.worst(3)
     assert (worst.track_id, worst.worst_metric) == ("en-1-0", "opening_correlation")
@@ -173,6 +173,39 @@ def test_padded_lse_c_is_not_compared_across_lengths():
     found = {c.metric: c for c in compare(a, b).changes}
     assert found["lse_c"].clips["other_length"] == 1 and found["lse_c"].change.n_clips == 7 and found["lse_c"].mean_a is None
     assert found["lse_d"].change.n_clips == 8 and found["lse_c"].verdict == "worse"
+    assert found["lse_c"].nulls_a == {"lengths_differ": 8}
+
+
+def test_lse_c_without_padding_is_compared_within_a_tenth_of_the_length():
+    a = [row("s", track=str(i), speaker=str(i), lse_c=5.0 + 0.01 * i, lse_d=8.0, n_windows=100, protocol="p(edges=pairs)")
+         for i in range(9)]
+    b = [r | {"lse_c": 4.0 + 0.02 * i, "n_windows": 90 - (i < 2)} for i, r in enumerate(a)]
+    found = {c.metric: c for c in compare(a, b).changes}
+    assert found["lse_c"].clips["other_length"] == 2 and found["lse_c"].change.n_clips == 7 and found["lse_c"].n_b == 9
+    assert found["lse_d"].change.n_clips == 9 and found["lse_c"].verdict == "worse"
+
+
+def test_what_has_no_better_side_moves_and_neither_regresses_nor_improves():
+    """Blinks and head motion: each run's mean, how far from real video, the change with its interval, and why there is none."""
+    short = {"blink_rate": None, "null_reasons": [{"metric": "blink_rate", "reason": "too_short"}]}
+
+    def run_of(blinks, lost=0, moves=0.1):
+        real = [row(track=str(i), speaker=str(i), blink_rate=15.0 + i % 2, head_motion=0.1) for i in range(8)]
+        made = [row("s", track=str(i), speaker=str(i), blink_rate=blinks + i % 3, head_motion=moves) for i in range(8)]
+        return real + [r | short if i < lost else r for i, r in enumerate(made)]
+
+    found = compare(run_of(2.0), run_of(9.0, lost=1))
+    at = {(c.system, c.metric): c for c in found.changes}
+    blinks, head = at["s", "blink_rate"], at["s", "head_motion"]
+    assert (blinks.verdict, blinks.better, blinks.change.mean, blinks.change.n_clips) == ("moved", None, 7.0, 7)
+    assert blinks.mean_a == pytest.approx(np.mean([2 + i % 3 for i in range(8)])) and blinks.change.low == blinks.change.high == 7
+    assert blinks.gap_a == pytest.approx(blinks.mean_a - 15.5) and blinks.gap_b > blinks.gap_a
+    assert (blinks.nulls_a, blinks.nulls_b) == ({}, {"too_short": 1}) and blinks.clips["moved"] == 7 and blinks.clips["lost"] == 1
+    assert (head.verdict, head.change.mean, head.gap_a) == ("same", 0.0, 0.0) and at["real", "blink_rate"].gap_a is None
+    assert found.regressions == found.improvements == found.overall == found.worst(9) == []
+    assert [c.metric for c in compare(run_of(2.0), run_of(9.0), metrics=["head_motion"]).changes] == ["head_motion"] * 2
+    gone = {c.metric: c for c in compare(run_of(2.0), run_of(9.0, lost=8)).changes if c.system == "s"}["blink_rate"]
+    assert (gone.mean_b, gone.change, gone.nulls_b, gone.verdict) == (None, None, {"too_short": 8}, "no_claim")
 
 
 def test_samples_of_one_input_are_one_clip():

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from core.params import Score
+from metrics.lengths import OTHER_LENGTH, same_length
 from metrics.protocols import (
     LENGTHS_DIFFER,
     PROTOCOLS,
@@ -15,7 +16,6 @@ from metrics.protocols import (
     lengths_differ,
     name_in,
     protocol,
-    without_mixed_lengths,
 )
 from metrics.robustness import Table
 from metrics.validity import expert_validity
@@ -72,9 +72,6 @@ def test_padded_confidence_of_clips_of_two_lengths_is_nowhere_averaged():
     assert lengths_differ(rows) and not lengths_differ(rows[:1])
     assert not lengths_differ([row(), row(track="b", lse_c=None, n_windows=24)]), "what is null already is compared with nothing"
     assert not lengths_differ([row(text=PAIRS), row(track="b", n_windows=24, text=PAIRS)])
-    out = without_mixed_lengths(rows)
-    assert [r["lse_c"] for r in out] == [None, None] and out[0]["null_reasons"] == [{"metric": "lse_c", "reason": LENGTHS_DIFFER}]
-    assert rows[0]["lse_c"] == 5.0 and [r["lse_d"] for r in out] == [8.0, 8.0]
 
 
 def test_a_report_compares_padded_confidence_within_clips_only():
@@ -86,11 +83,35 @@ def test_a_report_compares_padded_confidence_within_clips_only():
     assert Table(rows, resamples=100).cell("s", "self", "en", "lse_d").value.n_clips == 2
     same = [r | {"n_windows": 80} for r in rows]
     assert Table(same, resamples=100).cell("s", "self", "en", "lse_c").value.mean == 3.0
-    pairs = Table([r | {"protocol": PAIRS} for r in rows], resamples=100).cell("s", "self", "en", "lse_c")
-    assert pairs.value.mean == 3.0 and pairs.gap.n_clips == 2
+
+
+def test_without_padding_pairs_may_differ_by_a_tenth_and_others_are_counted():
+    rows = [row(track=t, n_windows=n, text=PAIRS) for t, n in (("a", 100), ("b", 100), ("c", 100), ("d", 20))]
+    rows += [row("s", track=t, n_windows=n, lse_c=v, text=PAIRS) for t, n, v in (("a", 90, 4.0), ("b", 89, 1.0), ("c", 111, 3.0),
+                                                                               ("d", 20, 2.0))]
+    rows += [row("s", "shuffled", track=t, n_windows=n, lse_c=0.5, text=PAIRS) for t, n in (("a", 80), ("b", 89), ("d", 18))]
+    table = Table(rows, resamples=100)
+    cell = table.cell("s", "self", "en", "lse_c")
+    assert cell.value.n_clips == 4 and cell.nulls == {}, "each is shown; only pairs are compared"
+    assert (cell.gap.mean, cell.gap.n_clips, cell.gap_nulls) == (pytest.approx((1 + 2 + 3) / 3), 3, {OTHER_LENGTH: 1})
+    assert (cell.over_shuffled.mean, cell.lead_nulls) == (pytest.approx((0.5 + 1.5) / 2), {OTHER_LENGTH: 1})
+    assert table.cell("s", "self", "en", "lse_d").gap_nulls == {} and table.cell("real", "self", "en", "lse_c").gap_nulls == {}
+    assert table.cell("s", "self", "en", "lse_d").gap.n_clips == 4
+
+
+@pytest.mark.parametrize("protocol_text, one, other, same", [
+    (PAIRS, 100, 90, True), (PAIRS, 100, 89, False), (PAIRS, 20, 18, True), (PAIRS, 20, 22, True), (PAIRS, 20, 23, False),
+    (PAIRS, None, 20, False), (PAIRS, None, None, True), (PADDED, 100, 99, False), (PADDED, 100, 100, True)])
+def test_which_lengths_are_one(protocol_text, one, other, same):
+    a, b = row(n_windows=one, text=protocol_text), row(n_windows=other, text=protocol_text)
+    assert same_length(a, b, "lse_c") is same_length(b, a, "lse_c") is same and same_length(a, b, "lse_d")
 
 
 def test_the_expert_is_judged_on_pairs_of_one_length():
     rows = [row(track="a"), row(condition="shuffled", track="a", lse_c=1.0), row(track="b"),
             row(condition="shuffled", track="b", lse_c=1.0, n_windows=30)]
-    assert expert_validity(rows, 0.0)["en"].n_clips == 1
+    verdict = expert_validity(rows, 0.0)["en"]
+    assert (verdict.n_clips, verdict.n_other_length) == (1, 1)
+    apart = [r | {"n_windows": 80 if r["condition"] == "self" else 30, "protocol": PAIRS} for r in rows]
+    verdict = expert_validity(apart, 0.0)["en"]
+    assert (verdict.reason, verdict.failed, verdict.n_other_length) == ("no_real_and_shuffled_pairs", False, 2)

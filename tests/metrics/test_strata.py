@@ -1,4 +1,4 @@
-"""The stratified jackknife against closed forms and by simulation; permutations by hand."""
+"""Figures across languages against closed forms and one language's own interval, and by simulation; permutations by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from metrics.stats import mean_interval
 from metrics.strata import jackknife, permuted_slope, resampled_means, slope, stratum
 
 
@@ -17,13 +18,20 @@ def sample(rng, n_speakers=6, n_clips=4, mean=0.0, prefix=""):
     return values, [f"{prefix}{s}" for s in range(n_speakers) for _ in range(n_clips)]
 
 
-def test_one_language_with_equal_clips_is_the_t_interval_of_speakers_means():
-    values, who = sample(np.random.default_rng(1))
-    found = jackknife([stratum((values, who))], lambda m: m[..., 0].mean(-1))
-    means = values.reshape(6, 4).mean(1)
-    low, high = stats.t.interval(0.95, 5, means.mean(), stats.sem(means))
-    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
-    assert (found.n_clips, found.n_speakers) == (24, 6)
+@pytest.mark.parametrize("n_speakers", [7, 18])
+def test_one_language_has_the_interval_of_its_mean(n_speakers):
+    values, who = sample(np.random.default_rng(1), n_speakers)
+    values, who = values[5:], who[5:]  # unequal numbers of clips
+    found = jackknife([stratum((values, who))], lambda m: m[..., 0].mean(-1), seed=3, n_resamples=500)
+    same = mean_interval(values, who, 3, 500)
+    assert (found.mean, found.low, found.high) == pytest.approx((same.mean, same.low, same.high))
+    assert (found.n_clips, found.n_speakers) == (same.n_clips, same.n_speakers) and found.low < found.mean < found.high
+
+
+def test_a_level_that_flips_of_so_few_cannot_have_is_no_interval():
+    one = stratum(sample(np.random.default_rng(1)))
+    assert jackknife([one], lambda m: m[..., 0].mean(-1), 0.99).reason == "too_few_speakers"
+    assert jackknife([one], lambda m: m[..., 0].mean(-1), 0.9).low is not None
 
 
 def test_two_languages_are_welchs_t():
@@ -95,11 +103,11 @@ def test_who_speaks_both_languages_is_one_person_and_the_difference_is_paired():
     voice, who = rng.standard_normal(9), list("abcdefghi")
     one, two = voice + 0.1 * rng.standard_normal(9), voice + 0.5 + 0.1 * rng.standard_normal(9)
     found = jackknife([stratum((one, who)), stratum((two, who))], difference)
-    low, high = stats.t.interval(0.95, 8, (one - two).mean(), stats.sem(one - two))
-    assert (found.low, found.high, found.n_speakers, found.n_clips) == (pytest.approx(low), pytest.approx(high), 9, 18)
-    both = jackknife([stratum((one, who)), stratum((two, who))], lambda m: m[..., 0].mean(-1))
-    means = (one + two) / 2
-    assert (both.low, both.high) == pytest.approx(stats.t.interval(0.95, 8, means.mean(), stats.sem(means)))
+    paired, both = mean_interval(one - two, who), mean_interval((one + two) / 2, who)
+    assert (found.low, found.high) == pytest.approx((paired.low, paired.high))
+    assert (found.n_speakers, found.n_clips) == (9, 18)
+    mean = jackknife([stratum((one, who)), stratum((two, who))], lambda m: m[..., 0].mean(-1))
+    assert (mean.low, mean.high) == pytest.approx((both.low, both.high))
 
 
 def test_intervals_hold_with_some_people_in_both_languages():

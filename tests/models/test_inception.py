@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
 from core import weights  # noqa: E402
 from core.errors import UserError  # noqa: E402
@@ -16,6 +15,7 @@ from models.experts.inception import DIM, WEIGHTS, open_inception  # noqa: E402
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     """Seeded weights under the names of the real file."""
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")  # here: every process collects, one runs this
     with torch.device("meta"):
         class Shape(fidelity.FeatureExtractorInceptionV3):
             def load_state_dict(self, *_, **__):

@@ -106,7 +106,7 @@ def test_sounds_fail_only_against_a_still_face():
 
 def test_the_experts_bias_is_said_where_intervals_lie_apart():
     def of(*reals, **more):
-        rows = [{"language": tag, "real": r, "valid": True, "trained": tag == "en", "share_right": 0.9} for tag,
+        rows = [{"language": tag, "lead": r, "valid": True, "trained": tag == "en", "share_right": 0.9} for tag,
                 r in zip(("en", "fi"), reals, strict=True)]
         main = {"name": "x", "main": True, "label": "LSE-C*", "languages": ["en", "fi"], "rows": rows}
         return told(expert_bias(document(bias=[main, *more.values()])))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import re
 
 import pytest
 
+from report.findings import findings
 from report.markdown import markdown
 from report.page import render
 from report.tables import files
@@ -106,3 +108,27 @@ def test_clips_and_speakers_stand_at_every_figure(report_of, page):
     assert "6 of 6 clips, 6 speakers, p" in page
     assert "6&#8239;/&#8239;6" in page.split('<section id="sets">')[1].split("</section>")[0]
     assert report_of["n_speakers"] == 36 and "36 speakers." in page.split("</header>")[0]
+
+
+def test_pairs_of_two_lengths_are_counted_and_raw_lse_c_says_how_long_its_clips_are(report_of):
+    """LSE-C is never compared across lengths: what is left out, and what must not be compared, stands in every form."""
+    document = copy.deepcopy(report_of)
+    assert all(lang["median_windows"] == 20 for lang in document["languages"])
+    assert "of another length" not in render(document, {}) and not any("must not be" in f["text"] for f in findings(document, []))
+    assert any(f["text"].startswith("The expert itself scores real video above the same with shuffled sound by")
+               for f in findings(document, [])), "not by LSE-C itself"
+    document["languages"][0]["median_windows"] = 37.5
+    document["validity"][0]["n_other_length"] = 3
+    one = next(c for c in document["cells"] if c["metric"] == "lse_c" and c["gap"] and c["over_shuffled"])
+    one |= {"gap_nulls": {"other_length": 2}, "lead_nulls": {"other_length": 4}}
+    said = [f["text"] for f in findings(document, []) if f["level"] == "no-claim"]
+    assert any("2 pairs of videos out of gaps, 4 pairs of videos out of leads over shuffled sound and 3 pairs of videos out of the "
+               "question whether" in t and "differ by more than 10\u202f%" in t for t in said)
+    longest = document["languages"][0]["tag"]
+    assert any("from 20 (" in t and f"to 37.5 windows ({longest})" in t and "LSE-C* itself must not" in t for t in said)
+    page, text = render(document, {}), markdown(document)
+    assert "3 of another length" in page and "37.5 windows" in page and page.count("2 left out") == 1 == page.count("4 left out")
+    assert "2 pairs left out: the two videos differ in length" in page
+    assert f"{longest} (37.5 windows)" in text and "differ in length by more than this metric allows: 2 left out" in text
+    (row,) = [r for r in csv.DictReader(io.StringIO(files(document)["numbers.csv"])) if r["gap_nulls"]]
+    assert (row["gap_nulls"], row["lead_nulls"], row["language"]) == ("other_length: 2", "other_length: 4", one["language"])

@@ -102,3 +102,17 @@ def test_the_worst_clips_are_those_that_moved_most_and_have_their_videos():
     html = render(doc, {key_of(doc["worst"][0]): [video]})
     assert 'max="2.00"' in html and html.count("<video") == 1
     assert np.isclose(doc["worst"][0]["values"]["opening_correlation"][1], b[7]["opening_correlation"])
+
+
+def test_blinks_stand_on_the_page_without_a_better_side_and_with_their_reasons():
+    real = [row(track=str(i), speaker=str(i), language="tr", blink_rate=15.0, ssim=1.0) for i in range(8)]
+    a, b = ([row("s", track=str(i), speaker=str(i), language="tr", blink_rate=v + i % 3, ssim=0.9) for i in range(8)]
+            for v in (2, 9))
+    doc = of([*real, *a], [*real, *b])
+    assert any(t.startswith("Moved, and neither way is better: s in tr: blinks 2.9") for t in said(doc)) and doc["n_regressions"] == 0
+    page = render(doc, {})
+    assert "neither way is better; right is what real video does" in page and "<small>\u221212.1</small>" in page
+    assert 'class="said moved"' in page and "<span>blinks </span>" in page and "right of zero is better" in page
+    assert "blinks (1/min), B minus A: neither way is better" in page
+    lost = [r | {"blink_rate": None, "null_reasons": [{"metric": "blink_rate", "reason": "too_few_voiced_frames"}]} for r in b]
+    assert "fewer than 25 frames with a voice" in render(of([*real, *a], [*real, *lost]), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -10,7 +11,8 @@ from filelock import FileLock
 
 from core import media, shards
 from tests.core.media_clips import click_track, mux
-from tests.stages.sync_clips import RECORDINGS, SHORT, fabricated_track, hum, index, inside, record, rows_of, workspace
+from tests.stages.sync_clips import (RECORDINGS, SHORT, add_expert, fabricated_track, hum, index, inside, record, rows_of,
+                                     workspace)
 
 WHOLE_BOX = (0.0, -48.0, 160.0, 112.0)  # a square around the whole of a numbered frame
 
@@ -52,23 +54,25 @@ def sync(tmp_path_factory) -> Clips:
     import stages.inspect
     import stages.segment
 
-    folder = tmp_path_factory.mktemp("sync")
-    source = folder / "source"
-    source.mkdir()
-    times = {name: record(source, name) for name in RECORDINGS}
-    index(source, [{"file": RECORDINGS[name][0], "language": "en", "speaker": name} for name in RECORDINGS])
-    workspace(folder, {"sync": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}},
-              segment={"shot_threshold": 1000},  # numbered frames flicker, which is no cut here
-              crop={"store": ["whole", "mouth"]})
-    with inside(folder) as params:
-        for stage in (stages.download, stages.segment):
-            stage.main("sync-en", params)
-        rng = np.random.default_rng(0)
-        tracks = [fabricated_track(c, WHOLE_BOX, rng) for c in rows_of(folder, "segment", "sync-en", "clips")]
-        shards.write_table(shards.shard_path(folder / "data" / "track" / "sync-en", "tracks", 0), tracks, "tracks")
-        for stage in (stages.inspect, stages.crop, stages.features):
-            stage.main("sync-en", params)
-    return Clips(folder, times)
+    def make(folder):
+        source = folder / "source"
+        source.mkdir(parents=True)
+        (folder / "times.json").write_text(json.dumps({name: record(source, name) for name in RECORDINGS}))
+        index(source, [{"file": RECORDINGS[name][0], "language": "en", "speaker": name} for name in RECORDINGS])
+        workspace(folder, {"sync": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}},
+                  segment={"shot_threshold": 1000},  # numbered frames flicker, which is no cut here
+                  crop={"store": ["whole", "mouth"]})
+        with inside(folder) as params:
+            for stage in (stages.download, stages.segment):
+                stage.main("sync-en", params)
+            rng = np.random.default_rng(0)
+            tracks = [fabricated_track(c, WHOLE_BOX, rng) for c in rows_of(folder, "segment", "sync-en", "clips")]
+            shards.write_table(shards.shard_path(folder / "data" / "track" / "sync-en", "tracks", 0), tracks, "tracks")
+            for stage in (stages.inspect, stages.crop, stages.features):
+                stage.main("sync-en", params)
+
+    folder = once(tmp_path_factory, "sync", make)
+    return Clips(folder, json.loads((folder / "times.json").read_text()))
 
 
 def drifting(shot: int, n: int) -> list[np.ndarray]:
@@ -91,39 +95,40 @@ def odd(tmp_path_factory):
     import stages.download
     import stages.segment
 
-    folder = tmp_path_factory.mktemp("odd")
-    source = folder / "source"
-    source.mkdir()
-    talk = {"codec": "aac", "samples": hum(SHORT)}
-    t25 = [i / 25 for i in range(75)]
-    media.write_video(source / "good.mp4", drifting(0, 75), audio=wav(SHORT))
-    mux(source / "brief.mp4", times_s=t25[:30], tracks=[{"codec": "aac", "samples": hum(SHORT)[:19200]}])
-    mux(source / "mute.mp4", times_s=t25)
-    mux(source / "heard.mp4", tracks=[talk])
-    mux(source / "quiet.mp4", times_s=t25, tracks=[{"codec": "aac", "samples": click_track([1.0], 3.0)}])
-    (source / "junk.mp4").write_bytes(np.random.default_rng(1).bytes(5000))
-    mux(source / "torn.mp4", times_s=t25, tracks=[talk])
-    with av.open(str(source / "torn.mp4")) as container:
-        at = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
-    data = bytearray((source / "torn.mp4").read_bytes())
-    place, size = at[len(at) // 2]
-    data[place:place + size] = b"\xff" * size
-    (source / "torn.mp4").write_bytes(data)
-    media.write_video(source / "cuts.mp4", [f for k, n in enumerate((70, 80, 75)) for f in drifting(k, n)],
-                      audio=wav({"length_s": 9.0, "clicks": [],
-                                 "speech": [(0.2, 1.3), (1.6, 2.6), (3.0, 4.2), (4.5, 5.7), (6.2, 7.3), (7.6, 8.7)]}))
-    # The picture ends before anybody speaks.
-    late = {"length_s": 9.0, "speech": [(5.0, 6.2), (6.6, 8.0)], "clicks": []}
-    media.write_video(source / "late.mp4", drifting(0, 75), audio=wav(late))
-    names = ("good", "brief", "mute", "heard", "quiet", "junk", "torn", "cuts", "late")
-    index(source, [{"file": f"{n}.mp4", "language": "en", "speaker": "made" if n == "good" else "",
-                    "kind": "generated" if n == "good" else ""}
-                   for n in names] + [{"file": "gone.mp4", "language": "en"}])
-    workspace(folder, {"odd": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}})
-    with inside(folder) as params:
-        for stage in (stages.download, stages.segment):
-            stage.main("odd-en", params)
-    return folder
+    def make(folder):
+        source = folder / "source"
+        source.mkdir(parents=True)
+        talk = {"codec": "aac", "samples": hum(SHORT)}
+        t25 = [i / 25 for i in range(75)]
+        media.write_video(source / "good.mp4", drifting(0, 75), audio=wav(SHORT))
+        mux(source / "brief.mp4", times_s=t25[:30], tracks=[{"codec": "aac", "samples": hum(SHORT)[:19200]}])
+        mux(source / "mute.mp4", times_s=t25)
+        mux(source / "heard.mp4", tracks=[talk])
+        mux(source / "quiet.mp4", times_s=t25, tracks=[{"codec": "aac", "samples": click_track([1.0], 3.0)}])
+        (source / "junk.mp4").write_bytes(np.random.default_rng(1).bytes(5000))
+        mux(source / "torn.mp4", times_s=t25, tracks=[talk])
+        with av.open(str(source / "torn.mp4")) as container:
+            at = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+        data = bytearray((source / "torn.mp4").read_bytes())
+        place, size = at[len(at) // 2]
+        data[place:place + size] = b"\xff" * size
+        (source / "torn.mp4").write_bytes(data)
+        media.write_video(source / "cuts.mp4", [f for k, n in enumerate((70, 80, 75)) for f in drifting(k, n)],
+                          audio=wav({"length_s": 9.0, "clicks": [],
+                                     "speech": [(0.2, 1.3), (1.6, 2.6), (3.0, 4.2), (4.5, 5.7), (6.2, 7.3), (7.6, 8.7)]}))
+        # The picture ends before anybody speaks.
+        late = {"length_s": 9.0, "speech": [(5.0, 6.2), (6.6, 8.0)], "clicks": []}
+        media.write_video(source / "late.mp4", drifting(0, 75), audio=wav(late))
+        names = ("good", "brief", "mute", "heard", "quiet", "junk", "torn", "cuts", "late")
+        index(source, [{"file": f"{n}.mp4", "language": "en", "speaker": "made" if n == "good" else "",
+                        "kind": "generated" if n == "good" else ""}
+                       for n in names] + [{"file": "gone.mp4", "language": "en"}])
+        workspace(folder, {"odd": {"adapter": "folder", "path": str(source), "languages": {"en": {}}}})
+        with inside(folder) as params:
+            for stage in (stages.download, stages.segment):
+                stage.main("odd-en", params)
+
+    return once(tmp_path_factory, "odd", make)
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +161,24 @@ def talkers(tmp_path_factory):
             stages.split.main("all", params)
 
     return once(tmp_path_factory, "talkers", make)
+
+
+@pytest.fixture(scope="session")
+def controls(talkers, tmp_path_factory):
+    """The talkers with an expert that never learnt anything, their controls generated and scored."""
+    import shutil
+
+    import stages.generate
+    import stages.score
+
+    def make(folder):
+        shutil.copytree(talkers, folder, symlinks=True)
+        add_expert(folder)
+        with inside(folder) as params:
+            for stage in (stages.generate, stages.score):
+                stage.main("controls", params)
+
+    return once(tmp_path_factory, "controls", make)
 
 
 def once(tmp_path_factory, name, make):

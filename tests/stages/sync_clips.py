@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -70,6 +71,26 @@ def rows_of(folder: Path, stage: str, instance: str, table: str) -> list[dict]:
 def rejects_of(folder: Path, stage: str, instance: str) -> dict[str, tuple[str, str]]:
     """item id -> (reason, detail)."""
     return {r["item_id"]: (r["reason"], r["detail"]) for r in rows_of(folder, stage, instance, "rejects")}
+
+
+def add_expert(folder: Path) -> None:
+    """An expert that never learnt anything: its figures mean nothing, but there are some."""
+    import torch
+
+    from models.experts.syncnet import SyncNetSmall
+
+    torch.manual_seed(3)
+    out = folder / "data" / "train" / "syncnet"
+    out.mkdir(parents=True)
+    torch.save(SyncNetSmall((48, 64)).eval().state_dict(), out / "model.pt")
+    shards.write_json(out / "card.json", {"class": "models.experts.syncnet:SyncNetSmall", "kind": "expert", "width": "small",
+                                          "view": "mouth",
+                                          "options": {"input_size": [48, 64]}, "languages": ["en"], "sha256": sha_of(folder)})
+
+
+def sha_of(folder: Path) -> str:
+    """The hash of a workspace's expert."""
+    return hashlib.sha256((folder / "data" / "train" / "syncnet" / "model.pt").read_bytes()).hexdigest()
 
 
 # ---- recordings ---------------------------------------------------------------------------------------------------------------

@@ -9,18 +9,17 @@ import pytest
 import yaml
 
 import stages.bias
-import stages.generate
 from core.params import ParamsError, check_params, load_params
 from core.stage import UserError
-from tests.stages.sync_clips import inside, rows_of
-from tests.stages.test_score import SYNC, add_expert
+from tests.stages.sync_clips import inside, rows_of, sha_of
+from tests.stages.test_score import SYNC
 
 
 @pytest.fixture(scope="module")
-def place(talkers, tmp_path_factory):
+def place(controls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bias") / "work"
-    shutil.copytree(talkers, folder, symlinks=True)
-    sha = add_expert(folder)
+    shutil.copytree(controls, folder, symlinks=True)
+    sha = sha_of(folder)
     (folder / "data/train/syncnet").rename(folder / "data/train/other")
     raw = yaml.safe_load((folder / "params.yaml").read_text())
     raw["train"]["experts"]["other"] = {**raw["train"]["experts"]["syncnet"], "languages": ["en"]}
@@ -28,7 +27,6 @@ def place(talkers, tmp_path_factory):
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     with inside(folder):
         params = load_params()
-        stages.generate.main("controls", params)
         stats = stages.bias.main("other", params)
     return folder, sha, params, stats
 

@@ -10,6 +10,7 @@ import pytest
 
 import stages.download
 from core import executor, media, shards
+from core.records import Box, Item, Source
 from tests.core.mappers import InHere
 from tests.core.media_clips import mux
 from tests.stages.sync_clips import SHORT, hum, index, inside, rejects_of, rows_of, workspace
@@ -53,6 +54,15 @@ def test_outputs_name_no_place_of_this_machine(odd):
             table = json.dumps(shards.read_shard(path).to_pylist(),
                                default=str) if path.suffix == ".parquet" else path.read_text()
             assert str(odd.parent) not in table, path.relative_to(odd)
+
+
+def test_the_digest_of_an_item_is_the_one_that_finished_downloads_hold(tmp_path):
+    item = Item("a", "own", "tr", "Ana", source=Source("page", "https://x.org/v", 1.5, 3.0), extra={"mood": "ü"}, video="v",
+                start_s=1.5, end_s=3.0, box=Box(0.1, 0.0, 0.5, 1.0))
+    (work,) = stages.download.plan([item], {"path": str(tmp_path)}, "own", "tr", height=720)
+    said = ('["a", "Ana", "real", ["page", "https://x.org/v", 1.5, 3.0, null, 720], {"box": [0.1, 0.0, 0.5, 1.0], '
+            '"box_unit": "share", "end_s": 3.0, "mood": "ü", "start_s": 1.5, "video": "v"}, null]')
+    assert work.digest == hashlib.sha256(said.encode()).hexdigest() and work.payload == item
 
 
 def test_a_changed_file_is_fetched_again_and_only_that(tmp_path):

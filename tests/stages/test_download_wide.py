@@ -29,11 +29,13 @@ MANIFEST = """<?xml version="1.0"?>
 
 
 def made(folder, server, **fetch):
-    """A workspace with two films that the server holds back until both are asked for, and two stretches of one page's video."""
+    """A workspace with two films that the server holds back until both are asked for, a stretch of the first whose id comes
+    before the second's, and two stretches of one page's video."""
     (folder / "index").mkdir(parents=True)
     at = server.address
     (folder / "index" / "t.csv").write_text("\n".join([
-        "id,url,fetch,start_s,end_s,language", f"a1,{at}/pair-1/film.mp4,http,,,en", f"a2,{at}/pair-2/film.mp4,http,,,en",
+        "id,url,fetch,start_s,end_s,language", f"a1,{at}/pair-1/film.mp4,http,,,en",
+        f"a1b,{at}/pair-1/film.mp4,http,0,1,en", f"a2,{at}/pair-2/film.mp4,http,,,en",
         f"apart,{at}/member/apart.html,page,1,2.4,en", f"whole,{at}/member/apart.html,page,,,en"]) + "\n")
     return workspace(folder, {"net": {"adapter": "csv", "path": "index/t.csv", "languages": {"en": {}}}}, fetch=FETCH | fetch)
 
@@ -71,7 +73,7 @@ def test_a_page_with_picture_and_sound_apart_becomes_one_recording(wide):
     folder, server = wide
     out = folder / "two" / OUT
     rows = {r["recording_id"]: r for r in rows_of(folder / "two", "download", "net-en", "recordings")}
-    assert set(rows) == {"a1", "a2", "apart", "whole"}
+    assert set(rows) == {"a1", "a1b", "a2", "apart", "whole"}
     assert json.loads(rows["apart"]["extra"])["fetched"]["format"].split("+") == ["picture", "sound"]
     assert server.hits["pair-1"] and {r["file"] for r in rows.values()} >= {"apart.mkv", "whole.mkv"}
     for name, first, n, clicks in (("apart", 25, 35, (0.15, 1.15)), ("whole", 0, 75, (1.15, 2.15))):

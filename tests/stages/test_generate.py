@@ -6,8 +6,9 @@ import torch
 import yaml
 
 from core import media
+from core.licences import policy
 from core.params import check_params
-from core.shards import pack, read_rows, shard_path, write_json, write_table
+from core.shards import pack, read_json, read_rows, shard_path, write_json, write_table
 from core.stage import UserError
 from core.timing import n_samples_for_frames
 from core.tracks import Track, pack_track
@@ -274,6 +275,20 @@ def test_clips_beyond_the_limit_are_counted(toy_data, monkeypatch):
     chosen, beyond = generate.test_tracks(params_of(clips_per_speaker=1))
     assert len(chosen) == 3 and len({(r["language"], r["speaker"]) for r in chosen}) == 3
     assert len(beyond) == 2 and {b[1] for b in beyond} == {"beyond_limit"}
+
+
+def test_a_model_that_learnt_from_a_closed_corpus_makes_nothing_that_is_sold(toy_data, tmp_path, monkeypatch):
+    out = tmp_path / "data" / "train" / "s2v"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for folder in (toy_data / "data").iterdir():
+        if folder.name not in ("train", "generate"):
+            (tmp_path / "data" / folder.name).symlink_to(folder)
+    card = read_json(toy_data / "data/train/s2v/card.json")
+    write_json(out / "card.json", card | {"licence": "an agreement", "commercial": False})
+    with policy(False), pytest.raises(UserError, match=r"commercial use: model s2v \(an agreement\).*allow_non_commercial"):
+        generate.main("s2v", params_of())
+    assert not (tmp_path / "data" / "generate").exists()
 
 
 def test_a_wrong_name_gets_a_suggestion(toy_data, monkeypatch):

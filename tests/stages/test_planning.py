@@ -12,11 +12,12 @@ import yaml
 
 import stages.crop
 import stages.features
+import stages.generate
 import stages.inspect
+import stages.sets
 from bench import memory
 from core import shards
 from core.cells import filled
-from core.params import load_params
 from stages.judge import sources
 from tests.stages.sync_clips import inside, rows_of
 
@@ -53,8 +54,8 @@ def planned(stage, folder, params, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_planning_process_holds_places_not_bytes(tables, root, monkeypatch, stage):
-    params = load_params(root / "params.yaml")
+def test_the_planning_process_holds_places_not_bytes(tables, monkeypatch, stage):
+    params = memory.toy_params()
     planned(stage, tables[FEW][0], params, monkeypatch)  # what is imported and compiled once is not counted
     (few, low), (many, high) = (planned(stage, tables[n][0], params, monkeypatch) for n in (FEW, MANY))
     assert (len(few), len(many)) == (FEW, MANY)
@@ -70,6 +71,35 @@ def test_the_planning_process_holds_places_not_bytes(tables, root, monkeypatch, 
     else:
         assert {k: payload[k] for k in ("track_id", "cluster", "n_samples", "audio")} == {
             "track_id": track["track_id"], **{k: clip[k] for k in ("cluster", "n_samples", "audio")}}
+
+
+def test_generating_takes_some_tracks_of_each_speaker_and_holds_none_of_their_bytes(tables, monkeypatch):
+    params = memory.toy_params()
+    planned("generate", tables[FEW][0], params, monkeypatch)
+    (few, low), (many, high) = (planned("generate", tables[n][0], params, monkeypatch) for n in (FEW, MANY))
+    assert (len(few), len(many)) == (FEW / 5, MANY / 5), "two of ten"
+    more = tables[MANY][1] - tables[FEW][1]
+    assert high - low < 0.15 * more, f"{more} bytes more in the tables took {high - low} more"
+    tracks, clips = ({r[key]: r for r in rows_of(tables[MANY][0], stage, "toy-en", table)}
+                     for stage, table, key in (("track", "tracks", "track_id"), ("segment", "clips", "clip_id")))
+    payload = filled(many[0][-1])
+    track = tracks[payload["track"]["track_id"]]
+    assert {k: payload["track"][k] for k in ("boxes", "landmarks", "landmark_unit", "meshed")} == {
+        k: track[k] for k in ("boxes", "landmarks", "landmark_unit", "meshed")} and set(payload["sounds"]) == {"self", "shuffled"}
+    assert all(s["audio"] == clips[s["clip_id"]]["audio"] and s["feature"] is None for s in payload["sounds"].values())
+
+
+def test_a_set_of_all_clips_is_one_item_that_holds_none_of_their_bytes(tables, monkeypatch):
+    params = memory.toy_params()
+    planned("sets", tables[FEW][0], params, monkeypatch)
+    (few, low), (many, high) = (planned("sets", tables[n][0], params, monkeypatch) for n in (FEW, MANY))
+    assert [len(tasks[0][-1]["members"]) for tasks in (few, many)] == [FEW, MANY]
+    more = tables[MANY][1] - tables[FEW][1]
+    assert high - low < 0.2 * more, f"{more} bytes more in the tables took {high - low} more"
+    kept = {r["generated_id"]: r for r in rows_of(tables[MANY][0], "score", "controls", "embeddings")}
+    member = filled(many[0][-1]["members"][7])
+    assert member["kept"] == kept[member["row"]["generated_id"]]
+    assert len(member["track"]["landmarks"]) == FRAMES * 468 * 4 and member["track"]["media"] == "data/download/toy-en/media"
 
 
 def test_scoring_looks_at_no_other_tracks_and_sounds_than_it_scores(tables, monkeypatch):

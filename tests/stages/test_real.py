@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 
+import av
 import numpy as np
 import pytest
 
@@ -16,16 +18,45 @@ from tests.stages.sync_clips import inside, rejects_of, rows_of, workspace
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 TAGS = ("en", "es", "fr", "it", "pt", "und")
 STAGES = ("download", "segment", "track", "inspect", "crop", "features")
+SLIDES, SLIDES_S = "clips/noface_slides.mp4", 25.0  # of its two minutes in 1080p, half of what segment had to do
 
 
 @pytest.fixture(scope="module")
 def listed(shared):
+    """The index of the corpus here."""
     with open(shared / "real" / "index.csv", newline="") as file:
-        return list(csv.DictReader(file))
+        return [row | ({"seconds": SLIDES_S} if row["file"] == SLIDES else {}) for row in csv.DictReader(file)]
+
+
+def beginning(source, target, seconds):
+    """Copies the packets of a video's first seconds."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as part:
+        streams = {s.index: part.add_stream_from_template(s) for s in (whole.streams.video[0], whole.streams.audio[0])}
+        for packet in whole.demux(list(whole.streams)):
+            if packet.stream_index in streams and packet.dts is not None and packet.pts * packet.time_base < seconds:
+                packet.stream = streams[packet.stream_index]
+                part.mux(packet)
 
 
 @pytest.fixture(scope="module")
-def real(shared, tmp_path_factory):
+def folder_of_clips(shared, listed, tmp_path_factory):
+    """All real clips and their index; the slides are their beginning."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name in (row["file"] for row in listed):
+        (folder / name).parent.mkdir(exist_ok=True)
+        if name == SLIDES:
+            beginning(shared / "real" / name, folder / name, SLIDES_S)
+        else:
+            shutil.copyfile(shared / "real" / name, folder / name)  # links out of a corpus are refused
+    with open(folder / "index.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, listed[0])
+        writer.writeheader()
+        writer.writerows(listed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def real(shared, folder_of_clips, tmp_path_factory):
     """The workspace after all data stages over all real clips: one run for all tests here."""
     import stages.crop
     import stages.download
@@ -36,7 +67,7 @@ def real(shared, tmp_path_factory):
     import stages.track
 
     folder = workspace(tmp_path_factory.mktemp("real"),
-                       {"real": {"adapter": "folder", "path": str(shared / "real"), "languages": {t: {} for t in TAGS}}},
+                       {"real": {"adapter": "folder", "path": str(folder_of_clips), "languages": {t: {} for t in TAGS}}},
                        executor={"workers": 1, "timeout_s": 600}, track={"finder": "yunet", "landmarker": "mediapipe"})
     with pytest.MonkeyPatch.context() as patch, inside(folder) as params:
         patch.setenv("BABELFACE_MODELS", str(shared / "models"))

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 
 import numpy as np
 import pytest
 
-import stages.generate
 import stages.judge
 import stages.score
 from core import media, shards
 from core.stage import UserError
-from tests.stages.sync_clips import inside, rows_of
+from tests.stages.sync_clips import inside, rows_of, sha_of
 
 COMPARED = ("ssim", "psnr", "landmark_distance", "opening_correlation")
 SYNC = ("lse_d", "lse_c", "offset_frames", "n_windows", "mean_dist")
-
-
-def add_expert(folder):
-    """An expert that never learnt anything: its figures mean nothing, but there are some."""
-    import torch
-
-    from models.experts.syncnet import SyncNetSmall
-
-    torch.manual_seed(3)
-    out = folder / "data" / "train" / "syncnet"
-    out.mkdir(parents=True)
-    torch.save(SyncNetSmall((48, 64)).eval().state_dict(), out / "model.pt")
-    sha = hashlib.sha256((out / "model.pt").read_bytes()).hexdigest()
-    shards.write_json(out / "card.json", {"class": "models.experts.syncnet:SyncNetSmall", "kind": "expert", "width": "small",
-                                          "view": "mouth",
-                                          "options": {"input_size": [48, 64]}, "languages": ["en"], "sha256": sha})
-    return sha
 
 
 def echoes(folder):
@@ -55,16 +36,13 @@ def echoes(folder):
 
 
 @pytest.fixture(scope="module")
-def scored(talkers, tmp_path_factory):
+def scored(controls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scored") / "work"
-    shutil.copytree(talkers, folder, symlinks=True)
-    sha = add_expert(folder)
+    shutil.copytree(controls, folder, symlinks=True)
     with inside(folder) as params:
-        stages.generate.main("controls", params)
         echoes(folder)
-        stages.score.main("controls", params)
         stages.score.main("echo", params)
-    return folder, sha
+    return folder, sha_of(folder)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from core.stage import UserError
 from stages import score_files as work
 from stages.figures import METRICS
 from stages.score_report import report_document, write_report
-from tests.stages.sync_clips import inside
-from tests.stages.test_score import add_expert
+from tests.stages.sync_clips import add_expert, inside
 
 
 @pytest.fixture(scope="module")

@@ -197,6 +197,10 @@ def test_an_expert_from_stored_views_to_a_model_with_its_card(toy_data, monkeypa
     data = (out / "model.pt").read_bytes()
     assert card["sha256"] == hashlib.sha256(data).hexdigest()
     assert card["languages"] == ["en", "sw"] and card["n_tracks"] == 6 and card["speakers"] == ["s0", "s1", "s2"]
+    from corpora.synthetic.adapter import CARD
+    assert card["learnt_from"] == ["toy-en", "toy-sw"] and CARD.licence in card["licence"]
+    assert card["commercial"] is CARD.commercial
+    assert card["corpora"] == {"toy": {"licence": CARD.licence, "commercial": CARD.commercial}}
     assert card["held_out"]["en"]["n"] > 0 and 0 <= card["held_out"]["all"]["within_1"] <= 1
     from models.experts.syncnet import open_sync
     open_sync("small", torch.load(out / "model.pt", weights_only=True), tuple(card["options"]["input_size"]))
