@@ -38,11 +38,11 @@ doctor: .venv/.demo-installed
 # PYTHONDONTWRITEBYTECODE above): of these packages that is a small part, and compiling all of it takes a minute.
 .venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing (about 5 GB with PyTorch; a few minutes the first time)"
-	@$(PY) -m pip install -q --no-compile -c constraints.txt -e .
+	@PYTHONWARNINGS=ignore $(PY) -m pip install -q --no-compile -c constraints.txt -e .
 	@touch $@
 
 .venv/.test-installed: pyproject.toml constraints.txt | .venv/bin/python
-	@$(PY) -m pip install -q --no-compile -c constraints.txt -e '.[test]'
+	@PYTHONWARNINGS=ignore $(PY) -m pip install -q --no-compile -c constraints.txt -e '.[test]'
 	@touch $@ .venv/.demo-installed
 
 .venv/bin/python:
