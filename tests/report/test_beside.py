@@ -75,16 +75,18 @@ def test_beside_an_lse_stand_the_offset_and_the_share_within_one_frame(report_of
     assert numbers.count(">within 1</th>") == 2 and numbers.count(">would show</th>") == len(report_of["metrics"])
 
 
-def test_the_main_table_has_clips_speakers_and_offsets(report_of):
+def test_the_main_table_has_clips_speakers_windows_and_offsets(report_of):
     from flows.show import main_table
 
     valid = [v | {"valid": True} for v in report_of["validity"]]
     table = main_table({**report_of, "validity": valid})
     heads = [c.header for c in table.columns]
-    assert heads[:5] == ["language", "clips", "speakers", "real", "|offset|,\nwithin 1"]
+    assert heads[:6] == ["language", "clips", "speakers", "windows", "real", "|offset|,\nwithin 1"]
     assert heads.count("|offset|,\nwithin 1") == 4
     cells = [list(c.cells) for c in table.columns]
-    assert cells[2][0] == "6" and cells[4][0].endswith("%") and cells[heads.index("fake-en") + 1][0].endswith("%")
+    windows = [None if one["median_windows"] is None else f"{one['median_windows']:.0f}" for one in report_of["languages"]]
+    assert windows[0] is not None and cells[3] == [shown or "\u2013" for shown in windows]
+    assert cells[2][0] == "6" and cells[5][0].endswith("%") and cells[heads.index("fake-en") + 1][0].endswith("%")
 
 
 def test_blinks_and_head_motion_are_shown_beside_real_video(report_of, page, read):
