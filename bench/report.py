@@ -94,7 +94,7 @@ def measure(n_rows: int, profile: bool = False) -> dict[str, Any]:
     from report.funnel import funnel
     from report.markdown import markdown
     from report.page import render
-    from stages.aggregate import no_collector
+    from core.garbage import no_cycles
 
     made, names = fabricate(n_rows), columns("scores")
     spoken = {tag: sound_counts([[{"symbol": v, "viseme": v, "start_s": 0.0, "end_s": 0.1 + 0.02 * ((i * 7 + k * 3) % 5)}
@@ -112,13 +112,13 @@ def measure(n_rows: int, profile: bool = False) -> dict[str, Any]:
             nonlocal at
             steps[name], at = time.process_time() - at, time.process_time()
 
-        with no_collector():
+        with no_cycles():
             rows = read_rows(Path(folder), "scores")
             for row in rows:
                 row["source"] = "made"
         n_read = len(rows)
         step("read")
-        with no_collector():
+        with no_cycles():
             document = doc.scores_document(rows, twins={}, margin=0.0, pinned=False, seed=1, resamples=2000, alpha=0.05,
                                            gallery_per_language=2,
                                            sounds=spoken, experts={"syncnet": list(LANGUAGES)}, expert="syncnet")

@@ -88,13 +88,13 @@ def languages(params: Params, root: Path = Path(".")) -> list[dict[str, Any]]:
             by_speaker[r["cluster"]] += hours
             clips_of[r["cluster"]].add(r["clip_id"])
             by_gender[gender.get(r["recording_id"], "unknown")] += hours
-        total = sum(by_speaker.values())
+        total, hours_of_each = sum(by_speaker.values()), balance(list(by_speaker.values()))
         found.append({
             "corpus": who.corpus, "language": who.language, "planted": who.planted, "recordings": len(recordings),
             "bytes": sum(r["bytes"] or 0 for r in recordings), "clips": len(clips), "hours": round(total, 6),
             "speakers": len(by_speaker), "unknown_speakers": sum(1 for name in by_speaker if not name.startswith("speaker:")),
-            "largest_speaker": round(max(by_speaker.values()) / total, 4) if total else None,
-            "per_speaker": {"clips": balance([len(c) for c in clips_of.values()]), "hours": balance(list(by_speaker.values()))},
+            "largest_speaker": hours_of_each["largest_share"],
+            "per_speaker": {"clips": balance([len(c) for c in clips_of.values()]), "hours": hours_of_each},
             "genders": {k: round(v, 6) for k, v in sorted(by_gender.items())},
             "splits": {name: cell | {"speakers": len(cell["speakers"]), "hours": round(cell["hours"], 6)}
                        for name, cell in sorted(splits.items())}})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.garbage import no_cycles
 from core.params import Params
 from core.shards import read_json, read_rows, write_bytes, write_json
 from core.stage import UserError, out_folder, run_cli, seal
@@ -38,7 +37,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
         if language.twin_of
     }
     try:
-        with no_collector():
+        with no_cycles():
             document = doc.scores_document(
                 rows,
                 twins=twins,
@@ -122,21 +121,7 @@ def score_names(params: Params) -> list[str]:
     return [*sorted(params.train.systems), "controls"]
 
 
-@contextmanager
-def no_collector() -> Iterator[None]:
-    """Python's search for cycles held off: over millions of plain values it finds none, and takes longer than reading them."""
-    import gc
-
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
-
-
-@no_collector()
+@no_cycles()
 def score_rows(params: Params) -> list[dict[str, Any]]:
     """The rows of all score instances, each with `source`, the instance it came from."""
     out = []

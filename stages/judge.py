@@ -143,22 +143,29 @@ def seen_frames(judge: Judge, source: Any, start: int, n: int, threads: int = 1)
 
 
 def sources(params: Any, rows: list[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, Cell]]:
-    """(track id -> its row with `media`, the folder of its file, and that file's sha256; clip id -> its sound) of generated rows.
-    Bytes are cells."""
-    from core.cells import light_rows
-    from core.shards import read_rows
+    """(`source_tracks`; clip id -> its sound, a cell) of generated rows."""
     from core.sound import light_sounds
+
+    heard, clips = {r["audio_clip_id"] for r in rows}, {}
+    for who in params.instances():
+        clips |= {clip_id: r["audio"] for clip_id, r in light_sounds(who.name, heard).items()}
+    return source_tracks(params, {r["track_id"] for r in rows}), clips
+
+
+def source_tracks(params: Any, wanted: set[str], columns: list[str] | None = None) -> dict[str, dict[str, Any]]:
+    """track id -> its row (some columns or all) with `media`, the folder of its file, and that file's sha256. Bytes are cells."""
+    from core.cells import light_rows
     from core.stage import out_folder
 
-    wanted, heard = {r["track_id"] for r in rows}, {r["audio_clip_id"] for r in rows}
-    tracks, clips = {}, {}
+    tracks: dict[str, dict[str, Any]] = {}
     for who in params.instances():
         folder = out_folder("download", who.name)
-        sha = {r["recording_id"]: r["sha256"] for r in read_rows(folder, "recordings", ["recording_id", "sha256"])}
-        tracks |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]}
-                   for r in light_rows(out_folder("track", who.name), "tracks", where=("track_id", wanted))}
-        clips |= {clip_id: r["audio"] for clip_id, r in light_sounds(who.name, heard).items()}
-    return tracks, clips
+        rows = list(light_rows(out_folder("track", who.name), "tracks", columns, ("track_id", wanted)))
+        shown = {r["recording_id"] for r in rows}
+        sha = {r["recording_id"]: r["sha256"]
+               for r in light_rows(folder, "recordings", ["recording_id", "sha256"], ("recording_id", shown))}
+        tracks |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]} for r in rows}
+    return tracks
 
 
 def read_expert(path: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def write_gallery(gallery: list[dict[str, Any]], folder: Path, shelf: Any) -> di
         name = f"{_safe(video['system'])}-{video['condition']}-{digest}"
         path, film, at = folder / "media" / f"{name}.mp4", shelf.film(video), video["n_frames"] // 3
         poster = None if film is None else next(read_frames(film, start=at, stop=at + 1), None)
-        if film is not None and poster is not None and max(poster.shape) <= MOST_PX:
+        if poster is not None and max(poster.shape) <= MOST_PX:
             write_bytes(path, film)
         else:
             frames = [shrink(f) for f in shelf.frames(video, clip)]

@@ -30,6 +30,7 @@ BATCH_ROWS = 16
 
 def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one finished instance: one item per set, several figures each."""
+    from stages.judge import source_tracks
     from stages.set_figures import find_networks, sets_in
 
     networks, marks = find_networks(None if params.sets.i3d is None else Path(params.sets.i3d.weights))
@@ -38,7 +39,7 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     heard = {r["audio_clip_id"] for r in rows}
     corpora = {r["clip_id"]: i.corpus for i in params.instances()
                for r in light_rows(out_folder("track", i.name), "tracks", ["clip_id"], ("clip_id", heard))}
-    tracks = _tracks(params, {r["track_id"] for r in rows}) if any(networks.values()) else {}
+    tracks = source_tracks(params, {r["track_id"] for r in rows}, TRACK_COLUMNS) if any(networks.values()) else {}
     made = read_rows(out_folder("generate", instance), "generated", ["generated_id", "video_of"])
     shared = {r["generated_id"] for r in made if r["video_of"] is not None}
     work = []
@@ -57,19 +58,6 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     patient = params.executor.model_copy(update={"timeout_s": params.executor.timeout_s * most})
     return run_stage("sets", instance, work, "stages.sets:Mapper", config=config, tables=("sets",),
                      fingerprint=seal("sets", fixed, marks), n_shards=1, executor=patient)
-
-
-def _tracks(params: Params, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """track id -> its row with `media`, the folder of its file, and that file's sha256. Bytes are cells."""
-    found: dict[str, dict[str, Any]] = {}
-    for i in params.instances():
-        folder = out_folder("download", i.name)
-        some = list(light_rows(out_folder("track", i.name), "tracks", TRACK_COLUMNS, ("track_id", wanted)))
-        shown = {r["recording_id"] for r in some}
-        sha = {r["recording_id"]: r["sha256"]
-               for r in light_rows(folder, "recordings", ["recording_id", "sha256"], ("recording_id", shown))}
-        found |= {r["track_id"]: r | {"media": str(folder / "media"), "sha256": sha[r["recording_id"]]} for r in some}
-    return found
 
 
 class Mapper:
