@@ -49,21 +49,31 @@ def test_the_oldest_go_but_not_the_last_good_one(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Two states of one project, the first good, in the second Turkish worse, which is how it lies there."""
-    import os
-
+    """Two states of one project, the first good, in the second Turkish worse, which is how it lies there. The first is saved by an
+    account that git knows nothing of, as a service's often is."""
     from flows.graph import reproduce
     from flows.remote import save_experiment
 
     repo, commits = NightRepo(tmp_path_factory.mktemp("judged") / "project"), {}
-    for role in ("AUTHOR", "COMMITTER"):
-        for part in ("NAME", "EMAIL"):
-            os.environ.setdefault(f"GIT_{role}_{part}", "a@b")
-    for day, wanted in (("01", {}), ("02", {"seed": 2, "tr": 0.2})):
-        repo.set(**wanted)
-        assert reproduce(["score-fake"], root=repo.path)["score-fake"].status == "ran"
-        commits[day] = save_experiment(f"nightly-2026-11-{day}", repo.path)
+    with pytest.MonkeyPatch.context() as account:
+        account.setenv("HOME", str(tmp_path_factory.mktemp("nobody")))
+        account.delenv("XDG_CONFIG_HOME", raising=False)
+        for role in ("AUTHOR", "COMMITTER"):
+            for part in ("NAME", "EMAIL"):
+                account.delenv(f"GIT_{role}_{part}", raising=False)
+        for day, wanted in (("01", {}), ("02", {"seed": 2, "tr": 0.2})):
+            repo.set(**wanted)
+            assert reproduce(["score-fake"], root=repo.path)["score-fake"].status == "ran"
+            commits[day] = save_experiment(f"nightly-2026-11-{day}", repo.path)
+            for key, value in (("user.name", "Somebody"), ("user.email", "some@body")):
+                repo.call("git", "config", key, value)
     return repo, commits
+
+
+def test_a_night_has_an_author_with_and_without_one_in_git(project):
+    repo, commits = project
+    authors = [repo.call("git", "log", "-1", "--format=%an <%ae> %cn", commits[day]).stdout.strip() for day in ("01", "02")]
+    assert authors == ["babelface <babelface@localhost> babelface", "Somebody <some@body> Somebody"]
 
 
 def good(day: str, commit: str | None) -> dict:
