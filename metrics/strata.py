@@ -62,13 +62,13 @@ def jackknife(
     statistic: float64 (..., S, K) of means -> float64 (...). A cluster in several strata is one person and is left out of all at
     once. Where people belong to one stratum each: estimate +- t standard errors; the variance is the sum over strata of
     (G - 1) / G times the squared deviations of the leave-one-out values (the stratified delete-one jackknife: Shao & Tu 1995,
-    section 6.2), its degrees of freedom Satterthwaite's over the strata; two strata make it Welch's. Where somebody speaks in
-    several strata, or there is one alone, nothing averages out that people have unequal numbers of clips, and t would be wrong
-    twice as often as announced (bench/stats.py): there the interval is that of metrics.stats.mean_interval, which flips the signs
-    of whole people, each with what their absence changes. One stratum's mean has exactly that interval. n_clips: what `n_clips`
-    shall say; the values of the first kind if None. seed, n_resamples: of flips where there are too many to try all. No interval
-    (too_few_speakers) where a stratum has fewer than 2 clusters or all have fewer than 6; mean None (not_defined) where the
-    statistic is not finite.
+    section 6.2), its degrees of freedom Satterthwaite's over the strata, each with its effective number of clusters less one, which
+    is G - 1 where they have equally many clips (Carter, Schnepel & Steigerwald 2017); two such strata make it Welch's. Where
+    somebody speaks in several strata, or there is one alone, t would be wrong twice as often as announced (bench/stats.py): there
+    the interval is that of metrics.stats.mean_interval, which flips the signs of whole people, each with what their absence
+    changes. One stratum's mean has exactly that interval. n_clips: what `n_clips` shall say; the values of the first kind if
+    None. seed, n_resamples: of flips where there are too many to try all. No interval (too_few_speakers) where a stratum has
+    fewer than 2 clusters or all have fewer than 6; mean None (not_defined) where the statistic is not finite.
     """
     n_clips = int(sum(s.counts[:, 0].sum() for s in strata)) if n_clips is None else n_clips
     n_groups = n_people(strata)
@@ -87,13 +87,13 @@ def jackknife(
             moves = whole - np.asarray(statistic(left), np.float64)  # by how much each person moves the statistic
         if np.isfinite(moves).all():
             apart = len(strata) > 1 and sum(len(at) for at in places) == n_groups
-            ends = _t(moves, places, level) if apart else _flipped(moves, strata, places, 1 - level, seed, n_resamples)
+            ends = _t(moves, strata, places, level) if apart else _flipped(moves, strata, places, 1 - level, seed, n_resamples)
     if ends is None:
         return Estimate(whole, None, None, n_clips, n_groups, TOO_FEW)
     return Estimate(whole, whole + ends[0], whole + ends[1], n_clips, n_groups)
 
 
-def _t(moves: np.ndarray, places: Sequence[np.ndarray], level: float) -> tuple[float, float]:
+def _t(moves: np.ndarray, strata: Sequence[Stratum], places: Sequence[np.ndarray], level: float) -> tuple[float, float]:
     """Both ends relative to the estimate, where nobody is in two strata."""
     from scipy.special import stdtrit
 
@@ -103,7 +103,9 @@ def _t(moves: np.ndarray, places: Sequence[np.ndarray], level: float) -> tuple[f
     variance = float(parts.sum())
     if variance <= 0:
         return 0.0, 0.0
-    df = variance**2 / float((parts**2 / (sizes - 1)).sum())
+    # The effective number of clusters less one; G - 1 where all have as many clips, and never below 1, where t still has a meaning.
+    freedom = np.array([max(1.0, 1 / float((_shares(one) ** 2).sum()) - 1) for one in strata])
+    df = variance**2 / float((parts**2 / freedom).sum())
     half = float(stdtrit(df, (1 + level) / 2)) * variance**0.5
     return -half, half
 
@@ -114,7 +116,7 @@ def _flipped(moves: np.ndarray, strata: Sequence[Stratum], places: Sequence[np.n
     weighs the mean of their shares of the strata's clips."""
     weights = np.zeros(len(moves))
     for one, at in zip(strata, places, strict=True):
-        weights[at] += (one.counts / one.counts.sum(0)).mean(1) / len(strata)
+        weights[at] += _shares(one) / len(strata)
     flips = flip_choices(len(moves), seed, n_resamples)
     if alpha * (len(flips) + 1) < 1:
         return None
@@ -122,6 +124,12 @@ def _flipped(moves: np.ndarray, strata: Sequence[Stratum], places: Sequence[np.n
     points = turning_points((residuals - residuals.sum() * weights)[None], weights, flips, ordered=False)
     low, high = flip_interval(*points, alpha)
     return float(low[0]), float(high[0])
+
+
+def _shares(one: Stratum) -> np.ndarray:
+    """Each cluster's share of its language's clips, the mean over the kinds of value: float64 (G,)."""
+    totals = one.counts.sum(0)
+    return (one.counts[:, totals > 0] / totals[totals > 0]).mean(1)
 
 
 def n_people(strata: Sequence[Stratum]) -> int:

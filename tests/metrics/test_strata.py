@@ -43,6 +43,25 @@ def test_two_languages_are_welchs_t():
     assert (found.low, found.high) == pytest.approx((welch.low, welch.high))
 
 
+def test_unequal_numbers_of_clips_leave_less_freedom():
+    rng = np.random.default_rng(12)
+    much = {"a": 24, "b": 2, "c": 2, "d": 2, "e": 2, "f": 2}  # an effective number of 1.9 people: 34^2 / (24^2 + 5 * 2^2)
+    one = (rng.standard_normal(34), [name for name, n in much.items() for _ in range(n)])
+    two = sample(rng, 6, prefix="z")
+    found = jackknife([stratum(one), stratum(two)], lambda m: m[..., 0, 0])  # the second has no part in it
+    deviations = one[0] - one[0].mean()
+    left = [deviations[np.array(one[1]) != name].mean() for name in much]
+    se = np.sqrt(5 / 6 * np.sum((left - np.mean(left)) ** 2))
+    assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, 1.0) * se), "never below one degree"
+    much = {name: n for name, n in zip("abcdef", (9, 5, 4, 4, 2, 2), strict=True)}
+    one = (rng.standard_normal(26), [name for name, n in much.items() for _ in range(n)])
+    found = jackknife([stratum(one), stratum(two)], lambda m: m[..., 0, 0])
+    left = [np.mean(one[0][np.array(one[1]) != name]) for name in much]
+    se = np.sqrt(5 / 6 * np.sum((left - np.mean(left)) ** 2))
+    df = 26**2 / (81 + 25 + 16 + 16 + 4 + 4) - 1
+    assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, df) * se)
+
+
 def test_the_order_of_the_rows_changes_no_bit():
     values, who = sample(np.random.default_rng(3), 8, 5)
     order = np.random.default_rng(4).permutation(len(values))
