@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,11 @@ def read_index(path: Path) -> list[Any]:
 
     if not path.is_file():
         raise ScoreError(f"{path}: no such index")
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScoreError(f"{path}: byte {error.start} is not UTF-8; save the table as `CSV UTF-8`") from None
+    with StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         names = [n.strip() for n in reader.fieldnames or ()]
         reader.fieldnames = names

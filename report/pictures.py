@@ -124,6 +124,8 @@ def bias_picture(document: dict[str, Any]) -> dict[str, Any] | None:
     rows = [r for r in main["rows"] if r["real"]["mean"] is not None or r["shuffled"]["mean"] is not None]
     points = {r["language"]: [(k, r[name]) for k, name in enumerate(("real", "shuffled")) if r[name]["mean"] is not None]
               for r in rows}
+    if not any(points.values()):
+        return None  # an expert that could judge nothing here
     return _strips(rows, points, 3, f"{main['label']} of real video", "real and shuffled", main)
 
 

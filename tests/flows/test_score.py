@@ -56,6 +56,13 @@ def test_an_index_that_cannot_be_meant(tmp_path, text, message):
         read_index(index(tmp_path, text))
 
 
+def test_an_index_in_another_encoding_names_the_byte(tmp_path):
+    path = tmp_path / "index.csv"
+    path.write_bytes("generated,speaker\na.mp4,Jos\u00e9\n".encode("latin-1"))
+    with pytest.raises(ScoreError, match=r"index.csv: byte 27 is not UTF-8; save the table"):
+        read_index(path)
+
+
 def test_files_of_one_name_are_told_apart():
     assert score._names(["/a/x/1.mp4", "/b/x/1.mp4", "/c/y/1.mp4", "x/1.mp4"]) == {
         "/a/x/1.mp4": "1.mp4", "/b/x/1.mp4": "x/1.mp4", "/c/y/1.mp4": "y/1.mp4", "x/1.mp4": "x/1.mp4"}

@@ -170,6 +170,9 @@ def test_without_any_expert_the_rest_is_scored(films, tmp_path, monkeypatch):
     assert why["lse_d"] == "no_expert" and row["expert"] is None
     assert row["protocol"].startswith("syncnet-v2-whole-frame(view=syncnet 224x224")
     assert any("no_expert" in note for note in bare.notes) and work.scored_at_all(row)
+    entries = work.with_controls([work.Entry("b_again.mp4", films / "b_again.mp4", films / "b.mp4", "b.mp4", "en", "b", "coded")])
+    page = write_report([r for e in entries for r in bare.rows(e)], bare.made, tmp_path / "report", Report(bootstrap=100))
+    assert "There was no sync expert, so there is no LSE" in page.read_text()
 
 
 def test_a_small_expert_cannot_see_whole_frames(scorer, films):
