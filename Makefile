@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Empty, whatever it was: without a cache every process would compile its libraries anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test real doctor clean help
+.PHONY: demo test real clips-named doctor clean help
 
 help:
 	@sed -n 's/^# //p' Makefile | head -3
@@ -23,9 +23,13 @@ demo: .venv/.demo-installed
 	@$(PY) -m flows.doctor
 	@$(PY) -m flows.cli evaluate
 
-real: demo
-	@test -n "$(CLIPS)" || { echo "which folder? make real CLIPS=path/to/folder"; exit 2; }
+real: clips-named demo
 	@$(PY) -m flows.cli real "$(CLIPS)"
+
+# Before the demo, which takes minutes the first time.
+clips-named:
+	@test -n "$(CLIPS)" || { echo "which folder? make real CLIPS=path/to/folder"; exit 2; }
+	@test -f "$(CLIPS)/index.csv" || { echo "$(CLIPS): no index.csv there; make real wants a folder of videos with one (docs/corpora.md)"; exit 2; }
 
 test: .venv/.test-installed
 	@$(PY) -m flows.doctor

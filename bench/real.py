@@ -54,18 +54,13 @@ def build(clips: Path, place: Path, expert: Path | None, jobs: int | None) -> in
     import yaml
 
     from flows import workspace as ws
-    from flows.graph import GRAPH
 
     if not (clips / "index.csv").is_file():
         raise FileNotFoundError(f"{clips}: no index.csv in it")
     views = yaml.safe_load((ws.ROOT / "params.yaml").read_text(encoding="utf-8"))["crop"]["views"]
     # Nothing before the stage `score` opens the expert, so without one any file stands for it.
     changes = ws.overrides_for_folder(clips, expert or clips / "index.csv") | {"crop": {"store": sorted(views)}}
-    if (place / GRAPH).is_file():
-        print(f"going on in {place}")
-        ws.write_params(place, changes)
-    else:
-        ws.create_workspace(place, changes)
+    ws.open_workspace(place, changes)
     return ws.run_inside(place, "evaluate" if expert else "build", *(["--jobs", str(jobs)] if jobs else []))
 
 

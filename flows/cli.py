@@ -141,16 +141,10 @@ def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an in
          jobs: JOBS = None) -> None:
     """Score a folder of your own videos, in a workspace beside this project, and say where its report is."""
     from flows import workspace as ws
-    from flows.graph import GRAPH
     from flows.spec import REPORT
 
-    place = workspace or Path(".babelface/real") / clips.resolve().name
-    changes = ws.overrides_for_folder(clips, expert)
-    if (place / GRAPH).is_file():
-        print(f"going on in {place}")
-        ws.write_params(place, changes)
-    else:
-        ws.create_workspace(place, changes)
+    place = workspace or ws.place_of_folder(clips)
+    ws.open_workspace(place, ws.overrides_for_folder(clips, expert))
     status = ws.run_inside(place, "evaluate", *(["--jobs", str(jobs)] if jobs else []))
     if status == 0:
         status = ws.run_inside(place, "funnel")
@@ -161,7 +155,7 @@ def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an in
 @app.command(epilog="[b]Examples[/b]\n\nbabelface compare HEAD~1 HEAD\n\nbabelface compare nightly-2026-01-30 .    an experiment "
              "against this "
                     "folder\n\nbabelface compare old.json new.json --html diff    files of `babelface score --out`\n\nExit "
-                    "status: 0; with --check 1 where a language got worse; 2 where the two cannot be compared.")
+                    "status: 0; with --check 1 where a language got worse or is missing in B; 2 where the two cannot be compared.")
 def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, a DVC experiment, a workspace folder, or a file "
                                              "of scores.")],
             b: Annotated[str, typer.Argument(metavar="B", help="The same; `.` is this folder as it is.")] = ".",
@@ -175,13 +169,16 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, 
                                                       help="Write a page with the worst regressions as videos.")] = None,
             worst: Annotated[int, typer.Option(min=0, help="How many clips the page shows.")] = 12,
             everything: Annotated[bool, typer.Option("--all", help="Every figure in the table.")] = False,
-            check: Annotated[bool, typer.Option("--check", help="Exit 1 where a language got worse.")] = False,
+            check: Annotated[bool, typer.Option("--check", help="Exit 1 where a language got worse, or is missing in B.")] = False,
             as_json: JSON = False) -> None:
     """Compare two runs, language by language: what changed beyond noise, in which clips, and why."""
     from flows import compare as comparing
 
     found = comparing.compare(a, b, metrics=metric, conditions=condition or ("self",), pairs=comparing.parse_pairs(system or []),
                               n_worst=worst)
+    if not found.document["changes"] and not (found.document["sets"] or {}).get("rows"):
+        raise comparing.CompareError(comparing.nothing(found, metric or ()))
+    failed = comparing.check(found, metric or ()) if check else []
     page = comparing.write_page(found, html) if html else None
     if as_json:
         print(json.dumps(found.document, indent=1, sort_keys=True, ensure_ascii=False))
@@ -189,7 +186,9 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, 
         comparing.show(found.document, everything=everything)
         if page:
             print(f"page: {page}")
-    raise typer.Exit(1 if check and found.comparison.regressions else 0)
+    for sentence in failed:
+        print(f"babelface: {sentence}", file=sys.stderr)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface score made.mp4\n\nbabelface score made.mp4 --reference real.mp4 --language tr "

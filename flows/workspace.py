@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 
+from core.digest import digest_of
 from core.params import Params, check_params
+from core.shards import write_bytes
 from flows import graph
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +55,33 @@ def create_workspace(dest: Path | str, overrides: Mapping[str, Any] | None = Non
     if share_cache:
         graph.restore(dest)
     return dest
+
+
+def open_workspace(place: Path, overrides: Mapping[str, Any], root: Path = ROOT) -> Path:
+    """A new workspace, or the one that is there with the project's code and params of now. What it has made stays: DVC says what
+    of it must be made again."""
+    if not (place / graph.GRAPH).is_file():
+        return create_workspace(place, overrides, root=root)
+    _params(place, overrides, root)
+    names = project_files(root)
+    known = subprocess.run(["git", "-C", str(place), "ls-files", "-z"], capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in set(known) - {*names, "dvc.yaml", "dvc.lock", ""}:
+        (place / name).unlink(missing_ok=True)
+    for name in set(names) - {"params.yaml"}:
+        target, content = place / name, (root / name).read_bytes()
+        if not target.is_file() or target.read_bytes() != content:
+            write_bytes(target, content)
+    write_params(place, overrides, root)
+    return place
+
+
+def place_of_folder(clips: Path) -> Path:
+    """Where a folder of videos is scored: by its name, and where that is another folder's place, by its path too."""
+    place = Path(".babelface/real") / clips.resolve().name
+    params = place / "params.yaml"
+    said = yaml.safe_load(params.read_text(encoding="utf-8")) if params.is_file() else {}
+    taken = said.get("corpora", {}).get("real", {}).get("path", str(clips.resolve()))
+    return place if taken == str(clips.resolve()) else place.with_name(f"{place.name}-{digest_of(str(clips.resolve()))[:8]}")
 
 
 def write_params(place: Path, overrides: Mapping[str, Any], root: Path = ROOT) -> None:

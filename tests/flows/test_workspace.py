@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 import yaml
 
 from core.params import ParamsError, check_params, load_params
 from flows import graph
-from flows.workspace import WorkspaceError, create_workspace, merged, override, overrides_for_folder, replaced, write_params
+from flows.workspace import (
+    WorkspaceError,
+    create_workspace,
+    merged,
+    open_workspace,
+    override,
+    overrides_for_folder,
+    place_of_folder,
+    replaced,
+)
 
 
 def test_merged_lays_changes_over_and_takes_keys_out():
@@ -86,8 +96,38 @@ def test_a_folder_of_videos_is_scored_and_nothing_is_trained(clips, tmp_path, ro
     assert str(expert) in text and str(clips) in text
     with open(clips / "index.csv", "a") as index:
         index.write("d.mp4,fi,s2,real\n")
-    write_params(place, overrides_for_folder(clips, expert, root), root)
+    open_workspace(place, overrides_for_folder(clips, expert, root), root)
     assert "download@real-fi" in [n.name for n in graph.load_graph(place, stale=False)], "a language that came later"
+
+
+def test_a_workspace_goes_on_with_the_code_of_now_and_keeps_what_it_made(tmp_path, root):
+    project = create_workspace(tmp_path / "project", root=root)
+    place = open_workspace(tmp_path / "w", {"shards": 3}, root=project)
+    made = place / "data" / "download" / "x"
+    made.parent.mkdir(parents=True)
+    made.write_text("made")
+    params = project / "core" / "params.py"
+    params.write_text(params.read_text().replace("    shards: int", "    new_knob: int = 1\n    shards: int", 1))
+    (project / "params.yaml").write_text("new_knob: 2\n" + (project / "params.yaml").read_text())
+    (project / "core" / "newer.py").write_text("")
+    (project / "core" / "garbage.py").unlink()
+    code = "from pathlib import Path; from flows.workspace import open_workspace as o; o(Path('../w'), {'shards': 4}, Path('.'))"
+    subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
+    said = yaml.safe_load((place / "params.yaml").read_text())
+    assert (said["new_knob"], said["shards"]) == (2, 4) and "new_knob" in (place / "core" / "params.py").read_text()
+    assert (place / "core" / "newer.py").is_file() and not (place / "core" / "garbage.py").exists()
+    assert made.read_text() == "made"
+
+
+def test_two_folders_of_one_name_have_a_place_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = tmp_path / "a" / "clips", tmp_path / "b" / "clips"
+    assert place_of_folder(first) == place_of_folder(second)
+    place = place_of_folder(first)
+    place.mkdir(parents=True)
+    (place / "params.yaml").write_text(yaml.safe_dump({"corpora": {"real": {"path": str(first)}}}))
+    assert place_of_folder(first) == place and place_of_folder(second) not in (place, first)
+    assert place_of_folder(second) == place_of_folder(second) and place_of_folder(second).parent == place.parent
 
 
 def test_what_is_missing_is_named(clips, tmp_path, root):
