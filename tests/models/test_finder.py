@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core import media
-from models.experts.finder import S3FD_BOX, YUNET_LONG_SIDE, open_finder
+from models.experts.finder import S3FD_BOX, YUNET_LONG_SIDE, Detection, _once, _starts, _whole, open_finder
 
 FACE_CLIPS = ("av2av_5.webm", "av2av_6.webm", "desynced_1.mp4", "grid_bbaf2n.mpg", "hdtf_katiehill.mp4",
               "portrait_hevc_1080x1920.mp4", "vox_00010.mp4", "vfr_1.mp4")
@@ -102,10 +105,39 @@ def test_blazeface_agrees_with_yunet_on_a_face_that_fills_the_frame(shared, yune
     assert (centre > reference.box[:2]).all() and (centre < reference.box[2:]).all()
 
 
-def test_wide_frames_are_why_yunet_is_the_default(shared, yunet, blazeface):
-    """If BlazeFace ever finds these, the choice of finder should be measured again."""
-    wide = [frame(shared / "real" / "clips" / "av2av_5.webm", i) for i in (0, 10, 20)]
-    assert all(yunet.find(f) for f in wide) and not any(blazeface.find(f) for f in wide)
+def test_blazeface_finds_small_faces_in_parts_of_wide_frames(shared, yunet, blazeface):
+    """One look at the whole does not, which is why YuNet is the default; and parts show no face where there is none."""
+    clips = shared / "real" / "clips"
+    wide = [frame(clips / "av2av_5.webm", i) for i in (0, 10, 20)]
+    assert not any(d.score >= 0.5 for f in wide for d in blazeface._look(f))
+
+    def seen(rgb: np.ndarray) -> list[bool]:
+        """Of each face of YuNet's, whether the middle of one of BlazeFace's lies in it."""
+        middles = [(d.box[:2] + d.box[2:]) / 2 for d in blazeface.find(rgb)]
+        return [any((m > d.box[:2]).all() and (m < d.box[2:]).all() for m in middles) for d in yunet.find(rgb)]
+
+    assert [seen(rgb) for rgb in wide] == [[True]] * 3
+    assert [True, True] in [seen(frame(clips / "two_speakers.mp4", i)) for i in (0, 60, 120)]
+    assert blazeface.find(frame(clips / "noface_slides.mp4", 0)) == []
+
+
+@given(length=st.integers(256, 4000), part=st.floats(0.2, 1.0))
+def test_squares_cover_a_length_and_overlap_by_half(length, part):
+    side = max(1, round(length * part))
+    starts = _starts(length, side)
+    assert starts[0] == 0 and starts[-1] + side == length
+    assert all(0 < b - a <= side / 2 + 1 for a, b in itertools.pairwise(starts))
+
+
+def test_a_face_that_two_parts_show_is_one_and_one_that_an_edge_cuts_is_none():
+    def find(x0: float, y0: float, x1: float, y1: float, score: float) -> Detection:
+        return Detection(np.float32([x0, y0, x1, y1]), score, np.zeros((6, 2), np.float32))
+
+    best, worse, other = find(10, 10, 50, 50, 0.9), find(12, 8, 80, 84, 0.6), find(100, 10, 140, 50, 0.7)
+    assert _once([worse, other, best]) == [best, other]
+    box = np.float32([-3, 20, 40, 60])
+    assert not _whole(box, 200, 300, 0, 800, 600) and _whole(box, 200, 0, 0, 800, 600), "where the frame begins, too"
+    assert _whole(np.float32([30, 30, 60, 60]), 200, 300, 100, 800, 600)
 
 
 def test_mistakes_are_named(shared, yunet, tmp_path):
