@@ -47,6 +47,11 @@ def compare(a: str | Run, b: str | Run, *, root: Path = Path("."), metrics: Coll
     runs = [open_run(r, root) if isinstance(r, str) else r for r in (a, b)]
     margins = [float((settings(r).get("score") or {}).get("expert_valid_margin") or 0.0) for r in runs]
     own = settings(runs[1]).get("report") or {}
+    for run in runs:
+        nameless = [k for k, row in enumerate(run.rows, 1) if not any(row.get(name) for name in doc.NAMED_BY)]
+        if nameless:
+            raise CompareError(f"{run.label}: row {nameless[0]} has none of {', '.join(doc.NAMED_BY)}, so it cannot be paired "
+                               "with a row of the other run; make such files with: babelface score ... --out FILE")
     try:
         found = doc.compare_runs(runs[0].rows, runs[1].rows, margin_a=margins[0], margin_b=margins[1], conditions=conditions,
                                  metrics=metrics, pairs=pairs, alpha=alpha or own.get("alpha", 0.05), seed=own.get("seed", 0),
@@ -61,6 +66,27 @@ def compare(a: str | Run, b: str | Run, *, root: Path = Path("."), metrics: Coll
     sets = compare_sets(found, (runs[0].rows, runs[1].rows), tables, {s: w for s, w in zip("AB", why, strict=True) if w},
                         conditions=conditions, metrics=of_sets)
     return Compared(*runs, found, doc.document(found, *about, changes(*runs), n_worst=n_worst, sets=sets))
+
+
+def check(found: Compared, metrics: Collection[str] = ()) -> list[str]:
+    """Why `--check` fails, a sentence each: what got worse, and what A could judge and B cannot. metrics: asked for by name.
+    CompareError where there is nothing to judge at all."""
+    from report.comparison_text import worse
+    from report.missing import missing
+
+    changes = found.comparison.changes
+    gone = missing({}, {}, found.comparison, metrics) if changes else []
+    if not gone and all(c.change is None for c in changes):
+        raise nothing(found, metrics)
+    return worse(found.comparison, found.document) + [f"missing in B: {m['name']}: {m['why']}" for m in gone]
+
+
+def nothing(found: Compared, metrics: Collection[str] = ()) -> CompareError:
+    """Says why no score of A can be compared with one of B. metrics: asked for by name."""
+    from report.missing import unscored
+
+    sides = {f"{run.label} ({side})": run.rows for side, run in (("A", found.a), ("B", found.b))}
+    return CompareError(f"nothing to compare: {unscored(found.comparison, sides, metrics)}")
 
 
 def write_page(compared: Compared, dest: Path) -> Path:
@@ -107,8 +133,8 @@ def show(document: dict[str, Any], *, everything: bool = False) -> None:
 
 def table(document: dict[str, Any], everything: bool = False) -> Any:
     """A rich table: one row per system, language and metric."""
-    from report.comparison_text import VERDICTS
-    from report.text import interval, number, p_text
+    from report.comparison_text import VERDICTS, p_of
+    from report.text import interval, number, offsets_then_now, p_text
     from rich.table import Table
 
     metrics = {m["name"]: m for m in document["metrics"]}
@@ -120,20 +146,21 @@ def table(document: dict[str, Any], everything: bool = False) -> Any:
     more = "" if len(rows) == n else f"; {len(rows)} of {n} figures, --all shows all"
     out = Table(title=f"B minus A{more}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     names = ("system", *(["sound"] if several else []), "metric", "language")
+    offsets = [offsets_then_now(c) for c in rows]
+    lse = ["|offset|, within 1"] if any(offsets) else []
     kinds = ("regressed", "fixed", *(["moved"] if any(c["clips"]["moved"] for c in rows) else []), "unchanged")
-    figures = ("A", "B", "change", "interval", "p Holm", "clips", "speakers", *kinds)
+    figures = ("A", "B", "change", "interval", *lse, "p Holm", "clips", "speakers", *kinds)
     for name in (*names, *figures, "verdict"):
         out.add_column(name, justify="left" if name in (*names, "verdict") else "right")
-    for c in rows:
+    for c, beside in zip(rows, offsets, strict=True):
         metric, e, together = metrics[c["metric"]], c["change"], c["language"] == "*"
         d, arrow = metric["digits"], {True: " \u2191", False: " \u2193", None: ""}[metric["higher_is_better"]]
-        p = c["p"] if together else c["p_holm"]
         style = {"worse": "bold red", "better": "bold green", "hint": "yellow", "moved": "yellow"}.get(c["verdict"])
         out.add_row(c["system"], *([c["condition"]] if several else []), f"{metric['label']}{arrow}",
                     "all" if together else c["language"], number(c["mean_a"], d), number(c["mean_b"], d),
                     number(e["mean"], d, sign=True) if e else "\u2013",
-                    (interval(e, d) or e["reason"]) if e else "", p_text(p), str(e["n_clips"] if e else 0),
-                    str(e["n_speakers"] if e else 0), *(str(c["clips"][k]) for k in kinds),
+                    (interval(e, d) or e["reason"]) if e else "", *([beside] if lse else []), p_text(p_of(c)),
+                    str(e["n_clips"] if e else 0), str(e["n_speakers"] if e else 0), *(str(c["clips"][k]) for k in kinds),
                     VERDICTS[c["verdict"]], style=style)
     return out
 

@@ -94,7 +94,7 @@ def counted(named: Sequence[str], before: dict[str, Any] | None, shown: dict[str
 def record(name: str, status: str, **facts: Any) -> dict[str, Any]:
     """The record of a night, with every field that readers may ask for."""
     empty = {"commit": None, "code": None, "baseline": None, "note": "", "counted": [], "regressions": [], "improvements": [],
-             "missing": [], "failures": [], "ran": 0, "figures": [], "metrics": [], "systems": [], "languages": [],
+             "too_few": "", "missing": [], "failures": [], "ran": 0, "figures": [], "metrics": [], "systems": [], "languages": [],
              "headline": "", "expert": {}, "report": False, "comparison": False}
     unknown = facts.keys() - empty.keys()
     if unknown:
@@ -124,14 +124,16 @@ def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str] = 
           accept: bool = False, root: Path = Path(".")) -> tuple[Any, dict[str, Any]]:
     """(flows.compare.Compared or None, what the record says of it) of the folder as it is against the last good night.
 
-    A language that got worse beyond its interval, after correction, makes the night regressed; anything less does not. What could
-    be judged then and cannot be now (a language, a system, the expert, too many clips) makes it failed: report.missing. Another
+    A language that got worse beyond its interval, after correction, makes the night regressed, and so do all languages together
+    by their own test; anything less does not. `too_few` says which languages have too few speakers to get worse. What could be
+    judged then and cannot be now (a language, a system, the expert, too many clips) makes it failed: report.missing. Another
     protocol or expert cannot be compared: the night is a new start, and says so. NightError where the good night cannot be read,
     RevisionError where tonight has no scores, CompareError where the two cannot be compared for any other reason. metrics: that
     count, by name (default: `counted`). shown: tonight's `figures`. accept: the night is good whatever is found.
     """
     from flows.compare import OtherProtocol, compare
     from flows.revisions import RevisionError, open_run
+    from report.comparison_text import too_few
     from report.missing import missing
     from report.plain import plain
 
@@ -152,7 +154,8 @@ def judge(name: str, nights: Sequence[dict[str, Any]], metrics: Sequence[str] = 
                                  "To go on from tonight: babelface nightly --accept") from error
             notes = [f"accepted without a comparison: {before['name']} cannot be read"]
     if found is not None:
-        facts |= {"regressions": plain(found.comparison.regressions), "improvements": plain(found.comparison.improvements)}
+        facts |= {"regressions": plain(found.comparison.regressions), "improvements": plain(found.comparison.improvements),
+                  "too_few": too_few(found.comparison)}
     facts["missing"] = missing(before, shown, found.comparison if found else None, metrics)
     gone = f"missing tonight: {', '.join(dict.fromkeys(m['name'] for m in facts['missing']))}" if facts["missing"] else ""
     status = REGRESSED if facts.get("regressions") else FAILED if gone else GOOD
@@ -215,10 +218,14 @@ def sentence(night: dict[str, Any]) -> str:
         return f"{night['name']} failed: {which or (_first(night) if night['missing'] else night['note'])}"
     against = f" against {night['baseline']}" if night["baseline"] else ""
     if night["status"] == REGRESSED:
-        tags = list(dict.fromkeys(c["language"] for c in night["regressions"]))
+        from report.comparison_text import place
+        from report.text import listed
+
+        tags = list(dict.fromkeys(place(c["language"]) for c in night["regressions"]))
         also = f"; {_first(night)}" if night["note"] else ""
-        return f"{night['name']}: {', '.join(tags)} got worse beyond noise{against}{also}"
-    return f"{night['name']} is good" + (f" ({_first(night)})" if night["note"] else against)
+        return f"{night['name']}: {listed(tags)} got worse beyond noise{against}{also}"
+    said = f"{night['name']} is good" + (f" ({_first(night)})" if night["note"] else against)
+    return said + ("; some languages have too few speakers to tell" if night["too_few"] else "")
 
 
 def _first(night: dict[str, Any]) -> str:
@@ -228,21 +235,24 @@ def _first(night: dict[str, Any]) -> str:
 def markdown(night: dict[str, Any], link: str) -> str:
     """The night as Prefect shows it: what got worse, by how much, with which interval, what is missing, or what failed; and where
     to look."""
-    from report.text import interval, number, p_text
+    from report.comparison_text import p_of, place
+    from report.text import interval, number, offsets_then_now, p_text
 
     lines = [f"# {sentence(night)}", ""]
     digits = {m["name"]: m for m in night["metrics"]}
     for title, rows in (("Got worse", night["regressions"]), ("Got better", night["improvements"])):
         if rows:
+            beside = [offsets_then_now(c) for c in rows]
+            extra = " mean \\|offset\\|, within 1 frame |" if any(beside) else ""
             lines += [f"## {title}", "",
-                      "| language | system | metric | then | now | change | interval | p, corrected | clips | speakers |",
-                      "|---|---|---|---:|---:|---:|---|---:|---:|---:|"]
-            for c in rows:
+                      f"| language | system | metric | then | now | change | interval |{extra} p, corrected | clips | speakers |",
+                      f"|---|---|---|---:|---:|---:|---|{'---|' if extra else ''}---:|---:|---:|"]
+            for c, more in zip(rows, beside, strict=True):
                 m = digits.get(c["metric"], {"digits": 3, "label": c["metric"]})
                 d, e = m["digits"], c["change"]
-                lines.append(f"| **{c['language']}** | {c['system']} | {m['label']} | {number(c['mean_a'], d)} "
+                lines.append(f"| **{place(c['language'])}** | {c['system']} | {m['label']} | {number(c['mean_a'], d)} "
                              f"| {number(c['mean_b'], d)} | {number(e['mean'], d, sign=True)} | {interval(e, d)} "
-                             f"| {p_text(c['p_holm'])} | {e['n_clips']} "
+                             f"| {f'{more} | ' if extra else ''}{p_text(p_of(c))} | {e['n_clips']} "
                              f"| {e['n_speakers']} |")
             lines.append("")
     if night["missing"]:
@@ -252,8 +262,7 @@ def markdown(night: dict[str, Any], link: str) -> str:
         lines += ["```", *f["tail"], "```", ""]
     if night["failures"] and night["failures"][0]["skipped"]:
         lines += [f"{night['failures'][0]['skipped']} instances that need them were skipped.", ""]
-    if night["note"]:
-        lines += [night["note"], ""]
+    lines += [line for said in (night["too_few"], night["note"]) if said for line in (said, "")]
     if night["counted"]:
         labels = [digits[m]["label"] if m in digits else m for m in night["counted"]]
         lines += [f"What counts: {', '.join(labels)}.", ""]

@@ -37,6 +37,7 @@ APART = LOST, GAINED, ONLY_A, ONLY_B, OTHER_LENGTH
 KINDS = (*COMPARED, *APART)
 WORSE, BETTER, HINT, SAME, OPEN, NO_CLAIM = "worse", "better", "hint", "same", "open", "no_claim"
 SPECS = METRICS | LEVELS
+NAMED_BY = ("generated_id", "track_id", "clip_id")  # a score row has one of them
 NOISE_WIDTHS = 3.0  # a clip stands out when it moved by more than so many standard deviations of the clips' changes
 _MAD_TO_SD = 1.4826  # of a normal distribution
 
@@ -53,11 +54,12 @@ class Change:
     have them; of what has no better side the gap is how far it lies from real video of the same clips, with its sign. nulls_a,
     nulls_b: why clips have no value, and how many. change: the mean of B minus A over the clips that both scored, with its
     interval; None without such clips. p: that it is zero; p_holm: over the languages of this system, condition and metric.
-    detectable: the smallest change that this many speakers would have shown four times in five. speakers_needed: where Holm's
-    correction can never be passed with so few, how many it takes. threshold: by how much one clip must move to be counted as
-    regressed or fixed. verdict: worse or better, or moved where neither is better (beyond the interval, after correction), hint
-    (the interval leaves out zero, but not after correction), same (no clip changed at all), open (not shown), no_claim (no
-    interval; `change.reason` says why).
+    detectable: the smallest change that this many speakers would have shown four times in five. speakers_needed: where so few
+    can never pass Holm's correction, or have no interval at all, how many it takes. threshold: by how much one clip must move to
+    be counted as regressed or fixed. offsets_a, offsets_b: of an LSE each run's mean |offset| in frames, and the share of clips
+    within one frame; None of other metrics, and where no clip has an offset. verdict: worse or better, or moved where neither is
+    better (beyond the interval, after correction), hint (the interval leaves out zero, but not after correction), same (no clip
+    changed at all), open (not shown), no_claim (no interval; `change.reason` says why).
     """
 
     system: str
@@ -79,6 +81,8 @@ class Change:
     verdict: str = NO_CLAIM
     better: bool | None = None
     speakers_needed: int | None = None
+    offsets_a: tuple[float, float] | None = None
+    offsets_b: tuple[float, float] | None = None
     nulls_a: dict[str, int] = field(default_factory=dict)
     nulls_b: dict[str, int] = field(default_factory=dict)
 
@@ -118,19 +122,19 @@ class Comparison:
 
     @property
     def regressions(self) -> list[Change]:
-        """Languages in which a system (or real video) got worse beyond noise, after correction. Controls that are meant to be bad
-        (still faces, shuffled sound) never count."""
-        return [c for c in self.changes if c.verdict == WORSE and c.language != EVERYWHERE and _counts(c)]
+        """Languages in which a system (or real video) got worse beyond noise, after correction, and all languages together (`*`)
+        by their own test. Controls that are meant to be bad (still faces, shuffled sound) never count."""
+        return [c for c in self.changes if c.verdict == WORSE and counts(c)]
 
     @property
     def improvements(self) -> list[Change]:
         """The same for better."""
-        return [c for c in self.changes if c.verdict == BETTER and c.language != EVERYWHERE and _counts(c)]
+        return [c for c in self.changes if c.verdict == BETTER and counts(c)]
 
     @property
-    def overall(self) -> list[Change]:
-        """Changes of all languages together that stand."""
-        return [c for c in self.changes if c.verdict in (WORSE, BETTER) and c.language == EVERYWHERE and _counts(c)]
+    def too_few(self) -> list[Change]:
+        """Languages with too few speakers for a verdict of their own, however large the change."""
+        return [c for c in self.changes if c.speakers_needed and c.verdict in (HINT, OPEN, NO_CLAIM) and counts(c)]
 
     def worst(self, n: int, metric: str | None = None) -> list[Clip]:
         """The n clips that got worse by most, in thresholds: of one metric, or by whichever is worst. Regressed ones only."""
@@ -139,7 +143,8 @@ class Comparison:
         return sorted(found, key=lambda c: (-size[id(c)], c.system, c.condition, c.track_id, c.audio_clip_id))[:n]
 
 
-def _counts(change: Change) -> bool:
+def counts(change: Change) -> bool:
+    """Whether a change can be a regression: those of controls that are meant to be bad cannot."""
     return change.system != "still" and change.condition != "shuffled"
 
 
@@ -210,7 +215,7 @@ def compare(
             family = [_change(tables, g, metric, [c for c in some if c.language == g[2]], limit) for g in own]
             family = [c for c in family if c is not None]
             _correct(family, alpha)
-            if len(family) > 1:
+            if sum(c.change is not None for c in family) > 1:
                 family.append(_verdict(_everywhere(tables, system, condition, metric, own, some, limit), alpha))
             changes += family
     one, two = ({r["system"] for r in rows} for rows in (rows_a, rows_b))
@@ -220,9 +225,9 @@ def compare(
 
 def completed(row: Row) -> Row:
     """The row with the columns that pair it, where a file of scores leaves some out: a video alone is its own clip and track."""
-    name = row.get("generated_id") or row.get("track_id") or row.get("clip_id")
+    name = next((row[n] for n in NAMED_BY if row.get(n)), None)
     if not name:
-        raise ValueError("a score row has none of generated_id, track_id and clip_id, so it cannot be paired with anything")
+        raise ValueError(f"a score row has none of {', '.join(NAMED_BY)}, so it cannot be paired with anything")
     given = {k: v for k, v in row.items() if v is not None}
     out = {"generated_id": name, "clip_id": row.get("track_id") or name, "track_id": row.get("clip_id") or name,
            "system": "unnamed", "condition": "self", "null_reasons": [], **given}
@@ -339,6 +344,8 @@ def _filled(tables: Sequence[Table], group: tuple[str, str, str], metric: str, c
     estimate = mean_interval(moves, clusters, seed, n_resamples=table.resamples, level=1 - table.alpha) if both else None
     sure = estimate is not None and estimate.low is not None
     kinds = [c.kinds[metric] for c in clips]
+    offsets = [_offsets(t, [r for own in some for r in own]) if SPECS[metric].label.startswith("LSE") else None
+               for t, some in zip(tables, rows, strict=True)]
 
     def mean(values: np.ndarray) -> float | None:
         return float(values.mean()) if len(values) else None
@@ -346,7 +353,8 @@ def _filled(tables: Sequence[Table], group: tuple[str, str, str], metric: str, c
     out = Change(*group, metric, mean(sides[0]), mean(sides[1]), len(sides[0]), len(sides[1]), mean(gaps[0]), mean(gaps[1]),
                  estimate, sign_flip_test(moves, clusters, seed, table.resamples) if sure else None, None,
                  detectable(moves, clusters, seed, table.resamples, table.alpha) if sure else None, limit,
-                 {kind: kinds.count(kind) for kind in KINDS}, nulls_a=nulls[0], nulls_b=nulls[1])
+                 {kind: kinds.count(kind) for kind in KINDS}, nulls_a=nulls[0], nulls_b=nulls[1],
+                 offsets_a=offsets[0], offsets_b=offsets[1])
     if both:
         sided = metric in METRICS and moves.mean() != 0
         out.better = bool((moves.mean() > 0) == METRICS[metric].higher_is_better) if sided else None
@@ -354,13 +362,19 @@ def _filled(tables: Sequence[Table], group: tuple[str, str, str], metric: str, c
     return out
 
 
+def _offsets(table: Table, rows: Sequence[Row]) -> tuple[float, float] | None:
+    size, near = (table.values(rows, name)[0] for name in ("abs_offset", "offset_within_one"))
+    return (float(size.mean()), float(near.mean())) if len(size) else None
+
+
 def _correct(family: Sequence[Change], alpha: float) -> None:
-    tested = [c for c in family if c.p is not None]
+    tested, compared = ([c for c in family if c.p is not None], [c for c in family if c.change is not None])
     for change, p in zip(tested, holm([c.p for c in tested]), strict=True):
         change.p_holm = p
-        needed = clusters_needed(len(tested), alpha)
-        change.speakers_needed = needed if change.change.n_speakers < needed else None
         _verdict(change, alpha)
+    for change in compared:  # one without an interval would be one test more
+        needed = clusters_needed(len(tested if change.p is not None else compared), alpha)
+        change.speakers_needed = needed if change.change.n_speakers < needed else None
 
 
 def _verdict(change: Change, alpha: float) -> Change:

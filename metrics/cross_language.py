@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metrics.languages import KINDS, nearest
-from metrics.robustness import METRICS, Table, seed_of
+from metrics.robustness import METRICS, Cell, Table, seed_of
 from metrics.stats import MIN_CLUSTERS, TOO_FEW, Estimate, holm
 from metrics.strata import Stratum, jackknife, n_people, permuted_slope, resampled_means, slope, stratum
 
@@ -84,6 +84,18 @@ class Ranking:
     n_clips: int
     n_speakers: int
     reason: str | None
+
+
+def correct_gaps(cells: Sequence[Cell], planted: Sequence[str] = ()) -> None:
+    """Sets p_gap_holm of every cell that has a p_gap: Holm over the languages of one system, condition and metric. Planted
+    languages are none of them and get none."""
+    families: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.p_gap is not None and cell.language not in planted:
+            families.setdefault((cell.system, cell.condition, cell.metric), []).append(cell)
+    for family in families.values():
+        for cell, p in zip(family, holm([c.p_gap for c in family]), strict=True):
+            cell.p_gap_holm = p
 
 
 class Cross:

@@ -21,7 +21,7 @@ from metrics import registry
 from metrics.lengths import OTHER_LENGTH, lengths_match
 from metrics.protocols import LENGTHS_DIFFER, is_padded, lengths_differ
 from metrics.registry import MetricSpec
-from metrics.stats import Estimate, by_cluster, mean_interval
+from metrics.stats import Estimate, by_cluster, mean_interval, sign_flip_test
 
 Row = dict[str, Any]
 NOT_VALID = "expert_not_valid_here"
@@ -110,6 +110,7 @@ class Cell:
     """One system, condition, language and metric: the mean, the gap to real video and the lead over its own shuffled sound.
 
     detectable: the smallest true gap that so many speakers would have shown four times in five; None without an interval.
+    p_gap: that the gap is zero, None without an interval; p_gap_holm: metrics.cross_language.correct_gaps.
     gap_nulls, lead_nulls: pairs that have both values and are left out of the gap or of the lead, by reason."""
 
     system: str
@@ -125,6 +126,8 @@ class Cell:
     p_unseen_holm: float | None = None
     unseen_reason: str | None = None
     detectable: float | None = None
+    p_gap: float | None = None
+    p_gap_holm: float | None = None
     gap_nulls: dict[str, int] = field(default_factory=dict)
     lead_nulls: dict[str, int] = field(default_factory=dict)
 
@@ -301,17 +304,18 @@ class Table:
         gap = self._figure(index, "gap", metric)
         lead = self._figure(index if condition == "self" else index[:0], "lead", metric)
         trained = self.groups[system, condition, language][0].get("training_languages") or []
+        estimate = self.gap(system, condition, language, metric, gap) if len(gap[0]) else None
+        sure = estimate is not None and estimate.low is not None
         return Cell(
-            system,
-            condition,
-            language,
-            metric,
+            system, condition, language, metric,
             (language in trained) if trained else None,
             self.estimate(*value),
-            estimate := self.gap(system, condition, language, metric, gap) if len(gap[0]) else None,
+            estimate,
             self.estimate(*lead) if len(lead[0]) else None,
             self.nulls(index, metric),
-            detectable=_detectable(estimate, *gap) if estimate is not None else None,
+            detectable=_detectable(estimate, *gap) if sure else None,
+            # by the flips of the interval: at most alpha where that leaves out zero
+            p_gap=sign_flip_test(*gap, seed_of(self.seed, "flips"), self.resamples) if sure else None,
             gap_nulls=self._left_out(index, self._reference, metric) if not self._is_real[index[0]] else {},
             lead_nulls=self._left_out(index, self._below, metric) if condition == "self" else {},
         )
@@ -371,10 +375,8 @@ class Table:
         return [m for m in METRICS if not np.isnan(self._all("value", m)).all() or unjudged(m)]
 
 
-def _detectable(estimate: Estimate, values: np.ndarray, clusters: list[str]) -> float | None:
+def _detectable(estimate: Estimate, values: np.ndarray, clusters: list[str]) -> float:
     """metrics.stats.detectable from the interval at hand: flipping again for thousands of figures would take as long again."""
-    if estimate.low is None:
-        return None
     c = by_cluster(values, clusters)
     total = c.counts.sum()
     residuals = c.sums - estimate.mean * c.counts

@@ -9,6 +9,7 @@ from metrics.comparison import (
     EVERYWHERE,
     GAINED,
     LOST,
+    NAMED_BY,
     SPECS,
     UNCHANGED,
     Clip,
@@ -22,7 +23,7 @@ from report.comparison_text import findings, headline
 from report.document import is_pinned, label_corpora, metric_facts
 from report.plain import plain
 
-__all__ = ["Comparison", "DifferentProtocols", "MixedProtocols", "compare_runs", "document", "key_of"]
+__all__ = ["NAMED_BY", "Comparison", "DifferentProtocols", "MixedProtocols", "compare_runs", "document", "key_of"]
 
 
 def compare_runs(rows_a: Sequence[dict[str, Any]], rows_b: Sequence[dict[str, Any]], **options: Any) -> Comparison:

@@ -10,6 +10,7 @@ from report.comparison import key_of
 from report.comparison_text import CAUSES, VERDICTS, describe
 from report.page import environment
 from report.set_comparison import remark, shown
+from report.text import LSE, offsets, offsets_then_now
 
 STATIC = ("report.css", "report.js", "comparison.css")
 KIND_WORDS = {
@@ -43,6 +44,9 @@ def render(doc: dict[str, Any], media: dict[str, list[dict[str, Any]]]) -> str:
             "key": charts.key,
             "key_of": key_of,
             "describe": describe,
+            "lse": offsets_then_now,
+            "lse_names": LSE,
+            "offsets": offsets,
             "media": media,
             "sets": shown(doc["sets"]) if doc["sets"] else None,
             "remark": remark,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metrics.comparison import (
+    APART,
     BETTER,
     EVERYWHERE,
     HINT,
@@ -22,7 +23,7 @@ from metrics.comparison import (
 )
 from report.plain import plain
 from report.set_comparison import findings as of_sets
-from report.text import counted, interval, listed, number, p_text
+from report.text import counted, interval, listed, number, offsets_then_now, p_text
 
 MOST_FINDINGS = 6
 VERDICTS = {WORSE: "worse", BETTER: "better", MOVED: "moved", HINT: "hint", OPEN: "not shown", SAME: "identical",
@@ -46,15 +47,48 @@ def headline(doc: dict[str, Any]) -> str:
 
 def describe(change: dict[str, Any], metric: dict[str, Any]) -> str:
     """One change as a sentence without its end: who, where, by how much, how sure, out of how many."""
-    e, d, everywhere = change["change"], metric["digits"], change["language"] == EVERYWHERE
-    where = "in all languages together" if everywhere else f"in {change['language']}"
-    p = change["p"] if everywhere else change["p_holm"]
+    e, d, everywhere, where = change["change"], metric["digits"], change["language"] == EVERYWHERE, place(change["language"])
+    p, beside = p_of(change), offsets_then_now(change)
     sure = (e["reason"] or "no interval") if p is None else f"p {p_text(p)}" + ("" if everywhere else " after Holm")
     return (
-        f"{change['system']} {where}: {metric['label']} {number(change['mean_a'], d)} \u2192 {number(change['mean_b'], d)}, "
+        f"{change['system']} in {where}: {metric['label']} {number(change['mean_a'], d)} \u2192 {number(change['mean_b'], d)}, "
         f"clip by clip {number(e['mean'], d, sign=True)} {interval(e, d)}".rstrip()
         + f", {sure}, {counted(e['n_clips'], 'clip')} of {counted(e['n_speakers'], 'speaker')}"
+        + (f"; mean |offset| in frames, and within 1 frame: {beside}" if beside else "")
     )
+
+
+def worse(found: Comparison, doc: dict[str, Any]) -> list[str]:
+    """Every regression as a sentence without its end."""
+    metrics = {m["name"]: m for m in doc["metrics"]}
+    return [f"worse: {describe(plain(c), metrics[c.metric])}" for c in found.regressions]
+
+
+def place(language: str) -> str:
+    """The language of a change, or `all languages together`."""
+    return "all languages together" if language == EVERYWHERE else language
+
+
+def p_of(change: dict[str, Any]) -> float | None:
+    """The p that decides: of all languages together their own, else that after Holm's correction."""
+    return change["p" if change["language"] == EVERYWHERE else "p_holm"]
+
+
+def too_few(found: Comparison) -> str:
+    """One sentence: which languages have too few speakers to get worse by themselves, how many they have, and how many it would
+    take; empty where all have enough."""
+    fewest: dict[str, Change] = {}
+    for c in sorted(found.too_few, key=lambda c: (c.language, c.change.n_speakers - c.speakers_needed)):
+        fewest.setdefault(c.language, c)
+    groups: dict[tuple[int, int], list[str]] = {}
+    for tag, c in fewest.items():
+        groups.setdefault((c.change.n_speakers, c.speakers_needed), []).append(tag)
+    if not groups:
+        return ""
+    said = listed([f"{listed(tags)} ({counted(n, 'speaker')}, it takes {needed})" for (n, needed), tags in groups.items()])
+    together = any(c.language == EVERYWHERE and c.p is not None for c in found.changes)
+    return (f"Too few speakers to claim a change of one language, however large: {said}"
+            + ("; only all languages together can show one." if together else "."))
 
 
 def findings(found: Comparison, doc: dict[str, Any]) -> list[dict[str, str]]:
@@ -72,26 +106,25 @@ def _changes(found: Comparison, doc: dict[str, Any]) -> list[dict[str, str]]:
     for some, word, level in ((found.regressions, "Worse", "warning"), (found.improvements, "Better", "claim")):
         # One thing seen by several metrics is told once per language, by the surest of them.
         told: dict[tuple[str, str, str], tuple[Change, list[str]]] = {}
-        for c in sorted(some, key=lambda c: (c.p_holm, -_sureness(c), c.metric)):
+        for c in sorted(some, key=lambda c: (c.p if c.language == EVERYWHERE else c.p_holm, -_sureness(c), c.metric)):
             told.setdefault((c.system, c.condition, c.language), (c, []))[1].append(metrics[c.metric]["label"])
-        for c, labels in list(told.values())[:MOST_FINDINGS]:
+        own = [x for x in told.values() if x[0].language != EVERYWHERE]
+        for c, labels in [*own[:MOST_FINDINGS], *(x for x in told.values() if x[0].language == EVERYWHERE)]:
             also = f"; also in {listed(labels[1:])}" if labels[1:] else ""
             out.append(_finding(level, f"{word}: {describe(plain(c), metrics[c.metric])}{also}."))
-        if len(told) > MOST_FINDINGS:
-            out.append(_finding(level, f"{word} in {len(told) - MOST_FINDINGS} more; all are in the table."))
+        if len(own) > MOST_FINDINGS:
+            out.append(_finding(level, f"{word} in {len(own) - MOST_FINDINGS} more; all are in the table."))
     compared = [c for c in found.changes if c.change is not None]
     if compared and all(c.verdict == SAME for c in compared):
-        out.append(_finding("fact", "Every score of every clip is the same in both."))
+        apart = any(kind in APART for c in found.clips for kind in c.kinds.values())
+        out.append(_finding("fact", "Every score that both have is the same." if apart else
+                            "Every score of every clip is the same in both."))
     elif not out and any(c.p is not None for c in found.changes):
         rule = f"signs of whole speakers flipped, Holm over the languages of a system and metric, level {found.alpha:g}"
         out.append(_finding("fact", f"No language got worse or better beyond noise ({rule})."))
     moved = [c for c in found.changes if c.verdict == MOVED and c.language != EVERYWHERE and c.system != "still"]
     for c in moved[:MOST_FINDINGS]:
         out.append(_finding("fact", f"Moved, and neither way is better: {describe(plain(c), metrics[c.metric])}."))
-    for c in found.overall:
-        if c.metric == doc["headline"]:
-            word, level = ("Worse", "warning") if c.verdict == WORSE else ("Better", "claim")
-            out.append(_finding(level, f"{word}: {describe(plain(c), metrics[c.metric])}."))
     return out
 
 
@@ -116,17 +149,8 @@ def _reach(found: Comparison) -> list[dict[str, str]]:
     if hints:
         sentence = f"In {counted(hints, 'figure')} the interval leaves out zero, but not after correcting for several languages."
         out.append(_finding("no-claim", sentence))
-    few = {c.language for c in found.changes if c.change is not None and c.change.reason == "too_few_speakers"} - {EVERYWHERE}
-    if few:
-        sentence = f"No claim about {listed(sorted(few))}: fewer than six speakers were scored in both runs."
-        out.append(_finding("no-claim", sentence))
-    needed = max((c.speakers_needed for c in found.changes if c.speakers_needed), default=None)
-    if needed:
-        sentence = (
-            f"However large a change, some languages cannot pass the correction: that takes {needed} speakers. "
-            "All languages together are tested without it."
-        )
-        out.append(_finding("no-claim", sentence))
+    if few := too_few(found):
+        out.append(_finding("no-claim", few))
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metrics.cross_language import correct_gaps
 from metrics.planted import found, lag_curves, languages_of, real_leads, test_unseen, twin_comparisons
 from metrics.registry import MetricSpec
 from metrics.robustness import (
@@ -64,6 +65,7 @@ def scores_document(
     table = Table(drop_unjudged(rows, validity), seed=seed, resamples=resamples, alpha=alpha)
     cells, levels, asked = table.cells(), table.levels(), _asked(rows)
     test_unseen(table, cells)
+    correct_gaps(cells, sorted(twins))
     twin = twin_comparisons(table, twins, real_leads(rows))
     bias = expert_bias(rows, bias_rows, experts or {}, name=expert, pinned=pinned, margin=margin, seed=seed, resamples=resamples,
                        alpha=alpha)

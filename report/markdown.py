@@ -108,14 +108,16 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
     tags, d = [lang["tag"] for lang in document["languages"]], metric["digits"]
     cells = {(c["system"], c["language"]): c for c in document["cells"] if c["metric"] == metric["name"]
              and c["condition"] == "self"}
-    gaps = [[f"{name}", *(_estimate(cells[name, tag]["gap"], d) + (" seen" if cells[name, tag]["seen"] else "")
+    gaps = [[f"{name}", *(_estimate(cells[name, tag]["gap"], d) + _holm(cells[name, tag])
+                          + (" seen" if cells[name, tag]["seen"] else "")
                           + "".join(f"; {reason_text(r)}: {n} left out" for r, n in cells[name, tag]["gap_nulls"].items())
                           if (name, tag) in cells else "\u2013"
                           for tag in tags)] for name in systems]
     if not any(c["gap"] for (name, _), c in cells.items() if name in systems):
         return []
     better = "higher" if metric["higher_is_better"] else "lower"
-    out = [f"## {metric['label']}\n", f"{metric['about'].capitalize()}; {better} is better.\n", "Gap to real video:\n",
+    out = [f"## {metric['label']}\n", f"{metric['about'].capitalize()}; {better} is better.\n",
+           "Gap to real video; p after Holm over the languages of a system:\n",
            table(["system", *tags], gaps), *_detectable(document, metric), *_values(document, metric)]
     found = document.get("robustness") or {"spreads": [], "slopes": [], "rankings": []}
     spreads = [s for s in found["spreads"] if s["metric"] == metric["name"]]
@@ -142,6 +144,10 @@ def _metric(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:
               r["n_speakers"]]
              for r in ranks])]  # fmt: skip
     return out
+
+
+def _holm(cell: dict[str, Any]) -> str:
+    return "" if cell["p_gap_holm"] is None else f", p {p_text(cell['p_gap_holm'])}"
 
 
 def _detectable(document: dict[str, Any], metric: dict[str, Any]) -> list[str]:

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from metrics.comparison import COMPARED, EVERYWHERE, LOST, OTHER_LENGTH, Change, Clip, Comparison, lost_reason
-from metrics.robustness import METRICS, NOT_VALID, metric_label, speaker_of
+from metrics.comparison import COMPARED, EVERYWHERE, LOST, OTHER_LENGTH, SPECS, Change, Clip, Comparison, lost_reason
+from metrics.robustness import METRICS, NOT_VALID, Row, metric_label, null_reason, speaker_of, value_of
 from metrics.stats import MIN_CLUSTERS
 from report.document import is_pinned
-from report.text import listed, reason_text
+from report.text import counted, listed, reason_text
 
 MOST_LOST = 0.2  # of the clips of one system, language and metric: a face missed here and there is no loss
 Missing = dict[str, Any]
@@ -35,7 +35,24 @@ def missing(before: Mapping[str, Any] | None, now: Mapping[str, Any], found: Com
         measured = {m["name"] for m in now.get("metrics", ())}
     why = "it was asked for by name, and no clip has a value of it that counts; it needs"
     return out + [_entry(f"metric {name}", None, None, f"{why} {listed(list(METRICS[name].needs))}")
-                  for name in named if name not in measured]
+                  for name in named if name not in measured and name in METRICS and METRICS[name].per == "clip"]
+
+
+def unscored(found: Comparison, sides: Mapping[str, Sequence[Row]], named: Collection[str] = ()) -> str:
+    """Why nothing of two runs could be compared. sides: what each run is called -> its rows. named: metrics asked for by name."""
+    names = [m for m in named if m in SPECS and SPECS[m].per == "clip"]
+    if named and not names:
+        return f"{listed(list(named))} alone cannot be checked: one figure of many clips, without an interval"
+    said, scored = [], []
+    for side, rows in sides.items():
+        scored.append(sum(any(value_of(row, m) is not None for m in names or SPECS) for row in rows))
+        why = sorted({reason_text(null_reason(row, m)) for row in rows for m in names if value_of(row, m) is None})
+        said.append(f"{side} has {counted(scored[-1], 'row')} of {len(rows)} with a score of {listed(names or ['any metric'])}"
+                    + (f" ({listed(why)})" if why and not scored[-1] else ""))
+    if all(scored):
+        said.append(f"the sync expert cannot judge {listed(list(found.invalid))}" if found.invalid
+                    else "none of them is of the sound asked for")
+    return "; ".join(said)
 
 
 def _entry(name: str, system: str | None, language: str | None, why: str) -> Missing:

@@ -20,6 +20,8 @@ def gap_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
             "gap": c["gap"]["mean"],
             **{k: c["gap"][k] for k in ("low", "high", "n_clips", "n_speakers", "reason")},
             "detectable": c["detectable"],
+            "p": c["p_gap"],
+            "p_holm": c["p_gap_holm"],
         }
         for c in document["cells"]
         if c["gap"] is not None
@@ -34,7 +36,8 @@ def number_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
         gap, lead = c["gap"] or {}, c["over_shuffled"] or {}
         out.append({"system": c["system"], "condition": c["condition"], "language": c["language"], "metric": c["metric"],
                     "seen": None if c["seen"] is None else int(c["seen"]), **_counted(c["value"], "value"),
-                    **_counted(gap, "gap"), "detectable_gap": c["detectable"], **_counted(lead, "lead"),
+                    **_counted(gap, "gap"), "detectable_gap": c["detectable"], "p_gap": c["p_gap"],
+                    "p_gap_holm": c["p_gap_holm"], **_counted(lead, "lead"),
                     "p_unseen": c["p_unseen"], "p_unseen_holm": c["p_unseen_holm"], "unseen_reason": c["unseen_reason"],
                     "nulls": _nulls(c["nulls"]), "gap_nulls": _nulls(c["gap_nulls"]), "lead_nulls": _nulls(c["lead_nulls"])})
     return out

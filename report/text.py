@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MINUS = "\u2212"
@@ -105,9 +105,19 @@ def listed(names: list[str]) -> str:
 def beside(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """What stands beside an LSE, `0.84, 92 %`; a dash where neither is known. cells: metric -> its cell."""
     offset, near = (cells.get(name) for name in ("abs_offset", "offset_within_one"))
-    if offset is None or near is None or offset["value"]["mean"] is None:
-        return "\u2013"
-    return f"{number(offset['value']['mean'], 2)}, {percent(near['value']['mean'])}"
+    known = offset is not None and near is not None and offset["value"]["mean"] is not None
+    return offsets((offset["value"]["mean"], near["value"]["mean"]) if known else None)
+
+
+def offsets(pair: Sequence[float] | None) -> str:
+    """The same of (mean |offset| in frames, share of clips within one frame); a dash for None."""
+    return f"{number(pair[0], 2)}, {percent(pair[1])}" if pair else "\u2013"
+
+
+def offsets_then_now(change: Mapping[str, Any]) -> str:
+    """The same of both sides of a change, `0.84, 92 % → 3.10, 20 %`; empty where it is not of an LSE, or neither side has any."""
+    pair = [change.get(f"offsets_{side}") for side in "ab"]
+    return " \u2192 ".join(map(offsets, pair)) if any(pair) else ""
 
 
 def measure_text(name: str) -> str:

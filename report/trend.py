@@ -11,13 +11,16 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from metrics.comparison import EVERYWHERE
 from report import charts, text
+from report.comparison_text import place
 from report.page import HERE, environment, language_name
 
 STATIC = ("report.css", "trend.css", "report.js")
 WORDS = {"good": "good", "regressed": "got worse", "failed": "failed"}
 WIDTH, HEIGHT = 320, 178
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 30
+OFFSETS = "|offset| and within 1 frame:"
 
 Night = dict[str, Any]
 
@@ -28,14 +31,15 @@ def render(nights: Sequence[Night]) -> str:
     metrics = shown["metrics"] if shown else []
     systems = _ordered({f["system"] for n in nights for f in n["figures"]})
     languages = list(dict.fromkeys(tag for n in reversed(nights) for tag in n["languages"]))
-    panels = {m["name"]: [_panel(nights, m, tag, systems) for tag in languages] for m in metrics}
+    beside = offsets(nights)
+    panels = {m["name"]: [_panel(nights, m, tag, systems, beside) for tag in languages] for m in metrics}
     static = {name: Markup((HERE / "static" / name).read_text(encoding="utf-8")) for name in STATIC}
     return environment().get_template("trend.html.j2").render({
         "nights": nights, "last": nights[-1] if nights else None, "doc": {"metrics": metrics},
         "headline": shown["headline"] if shown else "",
         "panels": {name: [p for p in found if p] for name, found in panels.items()}, "words": WORDS, "lede": lede(nights),
         "series": {s: i for i, s in enumerate(s for s in systems if s != "real")}, "systems": systems, "key": charts.key,
-        "static": static, "labels": {m["name"]: m for m in metrics}, "reasons": reasons})
+        "lse": text.LSE, "static": static, "labels": {m["name"]: m for m in metrics}, "reasons": reasons})
 
 
 def _ordered(systems: set[str]) -> list[str]:
@@ -48,7 +52,8 @@ def lede(nights: Sequence[Night]) -> str:
         return "No night has been recorded yet."
     last, n = nights[-1], len(nights)
     good = sum(night["status"] == "good" for night in nights)
-    said = {"good": "was good", "regressed": "a language got worse", "failed": "failed"}[last["status"]]
+    who = "a language" if any(c["language"] != EVERYWHERE for c in last["regressions"]) else place(EVERYWHERE)
+    said = {"good": "was good", "regressed": f"{who} got worse", "failed": "failed"}[last["status"]]
     first = f"Last night {said} ({last['name']})."
     return first if n == 1 else f"{first} Of the {n} nights shown {good} {'was' if good == 1 else 'were'} good."
 
@@ -60,25 +65,46 @@ def reasons(night: Night) -> str:
         said = []
         for c in night["regressions"]:
             m = metrics.get(c["metric"], {"digits": 3, "label": c["metric"]})
-            said.append(f"{c['language']}: {c['system']} {m['label']} {text.number(c['change']['mean'], m['digits'], sign=True)} "
-                        f"{text.interval(c['change'], m['digits'])}")
+            beside = text.offsets_then_now(c)
+            said.append(f"{place(c['language'])}: {c['system']} {m['label']} "
+                        f"{text.number(c['change']['mean'], m['digits'], sign=True)} {text.interval(c['change'], m['digits'])}"
+                        + (f", {OFFSETS} {beside}" if beside else ""))
         return "; ".join(said) + (f" ({night['note']})" if night["note"] else "")
     if night["failures"]:
         return "; ".join(f"{f['name']}: {f['why']}" for f in night["failures"])
-    return night["note"].partition("\n")[0]
+    return " ".join(s for s in (night["note"].partition("\n")[0], night.get("too_few")) if s)
 
 
-def _panel(nights: Sequence[Night], metric: dict[str, Any], language: str, systems: Sequence[str]) -> dict[str, Any] | None:
+def _panel(nights: Sequence[Night], metric: dict[str, Any], language: str, systems: Sequence[str],
+           beside: dict[tuple[int, str, str], str]) -> dict[str, Any] | None:
     """One language's chart of one metric; None where no night has a value."""
     at = {(k, f["system"]): f for k, n in enumerate(nights) for f in n["figures"]
           if f["metric"] == metric["name"] and f["language"] == language}
     if not at:
         return None
+    if metric["name"] in text.LSE:
+        at = {(k, s): f | {"beside": beside[k, s, language]} for (k, s), f in at.items()}
     bad = {(k, c["system"]) for k, n in enumerate(nights) for c in n["regressions"]
            if c["metric"] == metric["name"] and c["language"] == language}
     twin = language.startswith("x-")
     return {"language": language, "name": "" if twin else language_name(language, None), "bad": bool(bad),
-            "chart": chart(nights, metric, language, systems, at, bad)}
+            "beside": _last_two(at, systems), "chart": chart(nights, metric, language, systems, at, bad)}
+
+
+def offsets(nights: Sequence[Night]) -> dict[tuple[int, str, str], str]:
+    """(place of the night, system, language) -> what must stand beside an LSE."""
+    cells: dict[tuple[int, str, str], dict[str, Any]] = {}
+    for k, night in enumerate(nights):
+        for f in night["figures"]:
+            if f["metric"] in (*text.LSE, "abs_offset", "offset_within_one"):
+                cells.setdefault((k, f["system"], f["language"]), {})[f["metric"]] = {"value": f}
+    return {key: text.beside(some) for key, some in cells.items()}
+
+
+def _last_two(at: dict[tuple[int, str], dict[str, Any]], systems: Sequence[str]) -> str:
+    """What stands beside an LSE on the last two nights that have it, of every system; empty of any other metric."""
+    last = {s: [at[key]["beside"] for key in sorted(at) if key[1] == s and "beside" in at[key]][-2:] for s in systems}
+    return "; ".join(f"{s} " + " \u2192 ".join(some) for s, some in last.items() if some)
 
 
 def chart(nights: Sequence[Night], metric: dict[str, Any], language: str, systems: Sequence[str],
@@ -143,6 +169,7 @@ def _series(nights: Sequence[Night], metric: dict[str, Any], system: str, css: s
         around = text.interval(f, d) or text.reason_text(f.get("reason"))
         said = (f"{nights[k]['date']}, {system}: {text.number(f['mean'], d)} {around}, "
                 f"{text.counted(f['n_clips'], 'clip')}, {text.counted(f['n_speakers'], 'speaker')}")
+        said += f"; {OFFSETS} {f['beside']}" if "beside" in f else ""
         parts.append(f"<g><title>{escape(said)}</title>{charts.mark(shape, f'{px(k):.1f}', y, 6, f'mark {css}{hollow}')}</g>")
     return parts
 

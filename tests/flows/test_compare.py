@@ -16,7 +16,7 @@ from core.params import load_params
 from core.shards import read_rows, shard_path, write_table
 from flows import changes
 from flows.cli import main
-from flows.compare import CompareError, compare, parse_pairs, show, write_page
+from flows.compare import CompareError, check, compare, parse_pairs, show, write_page
 from flows.graph import child_environment
 from flows.revisions import RevisionError, open_run
 from stages import aggregate
@@ -110,7 +110,8 @@ def found(repo):
 
 
 def test_a_regression_between_two_commits_is_found(found):
-    assert {(c.system, c.language, c.metric) for c in found.comparison.regressions} == {("fake-en", "tr", "opening_correlation")}
+    assert {(c.system, c.language, c.metric) for c in found.comparison.regressions} == {
+        ("fake-en", tag, "opening_correlation") for tag in ("tr", "*")}
     assert found.document["a"]["detail"].endswith("results: good") and found.document["headline"] == "opening_correlation"
     assert found.document["findings"][0]["text"].startswith("Worse: fake-en in tr: opening r ")
     assert {c["language"] for c in found.document["worst"]} == {"tr"} and len(found.document["worst"]) == 9
@@ -149,7 +150,7 @@ def test_what_differs_is_named(found):
 
 def test_an_experiment_and_the_workspace_are_runs_too(repo):
     night = compare("bad", "night", root=repo)
-    assert {(c.system, c.language) for c in night.comparison.regressions} == {("fake-en", "zh")}
+    assert {(c.system, c.language) for c in night.comparison.regressions} == {("fake-en", "zh"), ("fake-en", "*")}
     here = compare("night", str(repo), root=repo)
     assert here.b.kind == "workspace" and {c.verdict for c in here.comparison.changes if c.change} == {"same"}
     assert here.document["findings"][0]["text"] == "Every score of every clip is the same in both."
@@ -215,7 +216,7 @@ def test_the_page_shows_a_and_b_and_the_real_video(repo, found, tmp_path):
     text = index.read_text()
     assert text.count("<video") == 3 * 9 and "B: bad" in text and "Worse: fake-en in tr" in text
     assert len(list((tmp_path / "diff/media").glob("*.mp4"))) == 27
-    assert json.loads((tmp_path / "diff/comparison.json").read_text())["n_regressions"] == 1
+    assert json.loads((tmp_path / "diff/comparison.json").read_text())["n_regressions"] == 2
     first = {p.name: p.read_bytes() for p in sorted((tmp_path / "diff").rglob("*")) if p.is_file()}
     write_page(found, tmp_path / "diff")
     assert first == {p.name: p.read_bytes() for p in sorted((tmp_path / "diff").rglob("*")) if p.is_file()}
@@ -284,14 +285,21 @@ def test_damaged_files_are_refused(tmp_path, text, match):
         open_run(str(path))
 
 
-def test_the_command_prints_checks_and_refuses(tmp_path, monkeypatch, capsys):
-    def run(*words: str) -> tuple[int, str, str]:
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """`babelface compare WORDS` in an empty folder: (status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call_it(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["babelface", "compare", *words])
         with pytest.raises(SystemExit) as end:
             main()
         return end.value.code or 0, *capsys.readouterr()
 
-    monkeypatch.chdir(tmp_path)
+    return call_it
+
+
+def test_the_command_prints_checks_and_refuses(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     Path("a.json").write_text(json.dumps(rows_of()))
     Path("b.json").write_text(json.dumps([r | {"lse_d": r["lse_d"] + 1 + 0.01 * k} for k, r in enumerate(rows_of())]))
@@ -309,6 +317,69 @@ def test_the_command_prints_checks_and_refuses(tmp_path, monkeypatch, capsys):
     assert code == 2 and "no metric is called 'ssmi'" in err
     code, _, err = run("a.json", "b.json", "--system", "s")
     assert code == 2 and "expected OLD=NEW" in err
+
+
+def test_a_check_fails_where_nothing_is_left_to_judge(run):
+    full = [r | {"ssim": 0.5, "offset_frames": 0} for r in rows_of()]
+    why = {"lse_d": None, "offset_frames": None, "null_reasons": [{"metric": "lse_d", "reason": "no_face"}]}
+    none = [r | why for r in full]
+    turkish = [r | {"generated_id": f"tr{k}", "language": "tr"} for k, r in enumerate(full)]
+    more = [{**r, "generated_id": f"o{k}", "system": "o"} for k, r in enumerate(full)]
+    for name, rows in (("a", full), ("none", none), ("two", [*full, *turkish]), ("systems", [*full, *more])):
+        Path(f"{name}.json").write_text(json.dumps(rows))
+    code, out, err = run("a.json", "none.json", "--metric", "lse_d", "--check", "--json")
+    assert code == 1 and json.loads(out)["n_regressions"] == 0
+    assert "missing in B: s in en: LSE-D*: 0 of 16 clips could be compared; 16 have no score now (no face)" in err
+    assert run("a.json", "none.json")[0] == 0, "without --check nothing fails"
+    for extra in (["--check"], []):
+        code, _, err = run("none.json", "none.json", "--metric", "lse_d", *extra)
+        assert code == 2 and err.count("has 0 rows of 16 with a score of lse_d (no face)") == 2
+
+    def checked(a: str, b: str, *metrics: str, **options) -> list[str]:
+        return check(compare(f"{a}.json", f"{b}.json", metrics=metrics or None, **options), metrics)
+
+    assert checked("a", "a", "lse_d") == checked("a", "a") == []
+    for metrics in (("lse_d",), ()):
+        assert any(s.startswith("missing in B: s in tr: ") for s in checked("two", "a", *metrics))
+        assert any(s.startswith("missing in B: o in en: ") for s in checked("systems", "a", *metrics))
+    assert checked("a", "a", "ssim", "wer")[0].startswith("missing in B: metric wer: it was asked for by name")
+    for words, options, match in ((("a", "a"), {"conditions": ["cross-audio"]}, "none of them is of the sound asked for"),
+                                  (("none", "a", "lse_d"), {}, "A. has 0 rows of 16 .*B. has 16 rows of 16"),
+                                  (("a", "a", "fid"), {}, "fid alone cannot be checked")):
+        with pytest.raises(CompareError, match=match):
+            checked(*words, **options)
+
+
+def test_an_expert_that_cannot_judge_in_b_fails_the_check(tmp_path):
+    from tests.metrics.test_robustness import row
+
+    for name, shuffled in (("a", 1.0), ("b", 9.0)):
+        rows = [row(s, c, track=str(i), speaker=str(i), lse_c=v + 0.1 * i) for i in range(8)
+                for s, c, v in (("s", "self", 3.0), ("real", "self", 5.0), ("real", "shuffled", shuffled))]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    a, b = (str(tmp_path / f"{name}.json") for name in "ab")
+    assert check(compare(a, a)) == [] and any("the sync expert in tr" in s for s in check(compare(a, b)))
+    with pytest.raises(CompareError, match="the sync expert cannot judge tr"):
+        check(compare(b, b))
+
+
+def test_rows_that_nothing_names_are_refused_with_the_file(run):
+    Path("bad.json").write_text('[{"lse_d": 1.0}]')
+    code, _, err = run("bad.json", "bad.json")
+    assert code == 2 and "bad.json: row 1 has none of generated_id, track_id, clip_id" in err
+
+
+def test_the_table_has_the_offsets_beside_an_lse(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "220")
+    for name, (by, lag) in (("a", (0, 0)), ("b", (1, 4))):
+        rows = [r | {"lse_d": r["lse_d"] + by + 0.01 * k, "ssim": 0.5, "offset_frames": lag} for k, r in enumerate(rows_of())]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    a, b = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    show(compare(a, b, metrics=["lse_d"]).document)
+    out = capsys.readouterr().out
+    assert "|offset|, within 1" in out and "0.00, 100\u202f% \u2192 4.00, 0\u202f%" in out.split("B minus A")[1]
+    show(compare(a, b, metrics=["ssim"]).document)
+    assert "|offset|" not in capsys.readouterr().out
 
 
 def test_pairs_of_names():

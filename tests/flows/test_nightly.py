@@ -147,10 +147,12 @@ def test_a_regressed_night_by_serve_which_leaves_the_schedule_active(project, wo
         process.communicate(timeout=30)
     assert api.deployment("nightly/served")["schedules"][0]["active"], "a restart must not leave the nights paused"
     assert (run["state_type"], worse["status"], worse["baseline"]) == ("FAILED", "regressed", "nightly-2026-11-03")
-    change, = worse["regressions"]
+    change, together = worse["regressions"]
+    assert together["language"] == "*"
     assert (change["language"], change["system"], change["metric"]) == ("tr", "fake", METRIC)
     assert -0.3 < change["change"]["low"] < change["change"]["mean"] < change["change"]["high"] < -0.1
-    assert "nightly-2026-11-04: tr got worse beyond noise against nightly-2026-11-03" in run["state"]["message"]
+    message = run["state"]["message"]
+    assert "nightly-2026-11-04: tr and all languages together got worse beyond noise against nightly-2026-11-03" in message
     row = next(line for line in said.splitlines() if line.startswith("| **tr**"))
     assert "Opening correlation" in row and f"\u2212{abs(change['change']['mean']):.3f}" in row
     assert "](http://nights.example/nightly-2026-11-04/comparison/index.html)" in said and "does not count as good" in said

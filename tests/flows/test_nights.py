@@ -85,14 +85,52 @@ def test_worse_beyond_the_interval_is_a_regression_and_accepted_it_is_not(projec
     before = [good("01", commits["01"])]
     compared, facts = nights.judge("nightly-2026-11-02", before, [METRIC], root=repo.path)
     assert facts["status"] == REGRESSED and facts["baseline"] == "nightly-2026-11-01"
-    assert [c["language"] for c in facts["regressions"]] == ["tr"] and compared.comparison.regressions
+    assert [c["language"] for c in facts["regressions"]] == ["tr", "*"] and compared.comparison.regressions
     _, facts = nights.judge("nightly-2026-11-02", before, [METRIC], accept=True, root=repo.path)
     assert facts["status"] == GOOD and "accepted" in facts["note"] and facts["regressions"]
     night = nights.record("nightly-2026-11-02", REGRESSED, **{k: v for k, v in facts.items() if k not in ("status", "note")},
                           **nights.figures(repo.path))
-    assert nights.sentence(night) == "nightly-2026-11-02: tr got worse beyond noise against nightly-2026-11-01"
-    assert "| **tr** | fake | Opening correlation |" in nights.markdown(night, "http://x")
+    assert nights.sentence(night) == (
+        "nightly-2026-11-02: tr and all languages together got worse beyond noise against nightly-2026-11-01")
+    said = nights.markdown(night, "http://x")
+    assert "| **tr** | fake | Opening correlation |" in said and "| **all languages together** | fake | Opening" in said
+    assert "offset" not in said and not night["too_few"], "this metric is no LSE, and nine speakers are enough for two languages"
     assert {(f["language"], f["n_speakers"]) for f in night["figures"]} == {("en", 9), ("tr", 9)} and night["headline"] == METRIC
+
+
+def test_a_collapse_of_every_language_is_a_regression_and_a_good_night_says_who_has_too_few_speakers(monkeypatch):
+    """Eight languages of seven speakers: no language by itself can pass the correction for eight."""
+    from flows import compare as comparing
+    from flows.revisions import Run
+    from tests.metrics.test_comparison import run
+
+    tags = tuple("en zh tr ko ru ar fi sw".split())
+    shown = {"figures": [], "metrics": [], "systems": ["s"], "languages": list(tags), "headline": METRIC, "expert": {}}
+    before, real = [good("01", "abc")], comparing.compare
+
+    def judged(seed: int, loss: float) -> dict:
+        def rows(seed: int, loss: float) -> list[dict]:
+            made = run(dict.fromkeys(tags, loss), speakers=7, clips=1, seed=seed, languages=tags)
+            return [r | {"lse_d": 20 - 10 * r[METRIC], "offset_frames": round(10 * loss)} for r in made]
+
+        a, b = Run("night", "revision", "", rows(1, 0.0)), Run("tonight", "workspace", "", rows(seed, loss))
+        monkeypatch.setattr("flows.revisions.open_run", lambda *_: b)
+        monkeypatch.setattr(comparing, "compare", lambda _, now, **options: real(a, now, **options))
+        facts = nights.judge("nightly-2026-11-02", before, [METRIC, "lse_d"], shown=shown)[1]
+        return nights.record("nightly-2026-11-02", **facts)
+
+    night = judged(2, 0.5)
+    assert night["status"] == REGRESSED and {c["language"] for c in night["regressions"]} == {"*"}
+    assert nights.sentence(night).endswith("-02: all languages together got worse beyond noise against nightly-2026-11-01")
+    said = nights.markdown(night, "http://x")
+    assert "| **all languages together** | s | lse_d |" in said and "< 0.001 | 56 | 56 |" in said
+    assert "| mean \\|offset\\|, within 1 frame |" in said and "| 0.00, 100\u202f% \u2192 5.00, 0\u202f% |" in said
+    quiet = judged(3, 0.0)
+    few = ("Too few speakers to claim a change of one language, however large: ar, en, fi, ko, ru, sw, tr and zh (7 speakers, it "
+           "takes 9); only all languages together can show one.")
+    assert (quiet["status"], quiet["too_few"]) == (GOOD, few) and few in nights.markdown(quiet, "http://x")
+    assert nights.sentence(quiet) == (
+        "nightly-2026-11-02 is good against nightly-2026-11-01; some languages have too few speakers to tell")
 
 
 def test_the_same_results_are_no_regression_and_the_first_night_is_good(project):

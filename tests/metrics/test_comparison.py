@@ -33,14 +33,15 @@ def of(comparison, metric="opening_correlation"):
 
 def test_a_planted_regression_is_found_and_nothing_else():
     found = compare(run(seed=1), run({"tr": 0.15}, seed=2))
-    assert [(c.language, c.metric, c.system) for c in found.regressions] == [("tr", "opening_correlation", "s")]
+    assert [(c.language, c.metric, c.system) for c in found.regressions] == [
+        ("tr", "opening_correlation", "s"), ("*", "opening_correlation", "s")]
     tr, en = of(found)["tr"], of(found)["en"]
     assert tr.change.high < 0 and tr.change.mean == pytest.approx(-0.15, abs=0.03) and tr.better is False
     assert (tr.change.n_clips, tr.change.n_speakers) == (20, 10) and tr.p_holm <= 0.05
     assert en.verdict == "open" and en.p_holm > 0.05 and en.detectable > 0
     assert found.improvements == []
     back = compare(run({"tr": 0.15}, seed=2), run(seed=1))
-    assert [(c.language, c.verdict) for c in back.improvements] == [("tr", "better")] and back.regressions == []
+    assert [(c.language, c.verdict) for c in back.improvements] == [("tr", "better"), ("*", "better")] and back.regressions == []
     assert of(back)["tr"].change.mean == -tr.change.mean and of(back)["tr"].p == pytest.approx(tr.p)
 
 
@@ -68,9 +69,39 @@ def test_the_order_of_the_rows_changes_nothing():
 def test_all_languages_together_are_a_test_of_their_own():
     found = compare(run(seed=1), run(dict.fromkeys(("en", "tr", "zh"), 0.04), seed=2))
     every = of(found)["*"]
-    assert every.change.n_speakers == 30 and every.verdict == "worse" and found.overall == [every]
-    assert "*" not in {c.language for c in found.regressions}
+    assert every.change.n_speakers == 30 and every.verdict == "worse" and every in found.regressions
     assert "*" not in of(compare(run(languages=("en",)), run(languages=("en",), seed=1)))
+    gone = [r if r["language"] == "en" else r | {"opening_correlation": None} for r in run(seed=1)]
+    assert "*" not in of(compare(run(), gone)), "what is left is one language"
+
+
+def test_a_collapse_of_every_language_is_a_regression_although_none_of_them_can_pass_the_correction():
+    languages = tuple("en zh tr ko ru ar fi sw".split())
+    found = compare(run(speakers=7, clips=1, seed=1, languages=languages),
+                    run(dict.fromkeys(languages, 0.5), speakers=7, clips=1, seed=2, languages=languages),
+                    metrics=["opening_correlation"])
+    assert {c.verdict for c in found.changes} == {"hint", "worse"} and [c.language for c in found.regressions] == ["*"]
+    assert {(c.language, c.change.n_speakers, c.speakers_needed) for c in found.too_few} == {(tag, 7, 9) for tag in languages}
+    back = compare(run(dict.fromkeys(languages, 0.5), speakers=7, seed=2, languages=languages),
+                   run(speakers=7, seed=1, languages=languages), metrics=["opening_correlation"])
+    assert back.regressions == [] and [c.language for c in back.improvements] == ["*"]
+
+
+def test_languages_without_an_interval_say_how_many_speakers_it_takes_too_and_the_same_run_has_nothing_to_say():
+    a, b = run(speakers=5, seed=1), run(speakers=5, seed=2)
+    assert {(c.language, c.speakers_needed) for c in compare(a, b, metrics=["opening_correlation"]).too_few} == {
+        ("en", 7), ("tr", 7), ("zh", 7)}
+    assert compare(a, a).too_few == compare(run(seed=1), run(seed=2)).too_few == []
+
+
+def test_beside_an_lse_stand_the_offsets_of_both_runs():
+    a, b = ([row("s", track=str(i), speaker=str(i), lse_d=8.0 + i, ssim=0.5, offset_frames=at(i)) for i in range(8)]
+            for at in (lambda i: -i % 2, lambda i: -3))
+    found = {c.metric: c for c in compare(a, b, metrics=["lse_d", "ssim"]).changes}
+    assert (found["lse_d"].offsets_a, found["lse_d"].offsets_b) == ((0.5, 1.0), (3.0, 0.0))
+    assert found["ssim"].offsets_a is None
+    (bare,) = compare(a, [r | {"offset_frames": None} for r in b], metrics=["lse_d"]).changes
+    assert bare.offsets_a == (0.5, 1.0) and bare.offsets_b is None
 
 
 def test_five_speakers_are_too_few_and_six_cannot_pass_the_correction():
@@ -202,7 +233,7 @@ def test_what_has_no_better_side_moves_and_neither_regresses_nor_improves():
     assert blinks.gap_a == pytest.approx(blinks.mean_a - 15.5) and blinks.gap_b > blinks.gap_a
     assert (blinks.nulls_a, blinks.nulls_b) == ({}, {"too_short": 1}) and blinks.clips["moved"] == 7 and blinks.clips["lost"] == 1
     assert (head.verdict, head.change.mean, head.gap_a) == ("same", 0.0, 0.0) and at["real", "blink_rate"].gap_a is None
-    assert found.regressions == found.improvements == found.overall == found.worst(9) == []
+    assert found.regressions == found.improvements == found.worst(9) == []
     assert [c.metric for c in compare(run_of(2.0), run_of(9.0), metrics=["head_motion"]).changes] == ["head_motion"] * 2
     gone = {c.metric: c for c in compare(run_of(2.0), run_of(9.0, lost=8)).changes if c.system == "s"}["blink_rate"]
     assert (gone.mean_b, gone.change, gone.nulls_b, gone.verdict) == (None, None, {"too_short": 8}, "no_claim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.cross_language import Cross
+from metrics.cross_language import Cross, correct_gaps
 from metrics.robustness import Table
 
 TRAINED = {"a": ["en"], "b": ["en", "zh"]}
@@ -133,3 +133,35 @@ def test_one_system_has_no_rank_and_equal_ones_share_the_first_place():
 def test_the_same_input_gives_the_same_figures_in_any_order():
     one, two = (cross(found) for found in (rows(), rows()[::-1]))
     assert one.spread("a", "lse_c") == two.spread("a", "lse_c") and one.rankings("lse_c") == two.rankings("lse_c")
+
+
+def gap_cells(found, metric="lse_c", system="a", planted=(), **options):
+    cells = Table(found, resamples=500, **options).cells()
+    correct_gaps(cells, planted)
+    return {c.language: c for c in cells if (c.system, c.condition, c.metric) == (system, "self", metric)}
+
+
+@pytest.mark.parametrize("n_speakers, shown", [(6, False), (7, False), (8, True)])
+def test_intervals_leave_out_zero_where_holm_does_not_show_a_gap(n_speakers, shown):
+    cells = gap_cells(rows(n_speakers))
+    assert len(cells) == 5 and all(c.gap.low > 0 and c.p_gap <= 0.05 for c in cells.values())
+    assert all((c.p_gap_holm <= 0.05) == shown for c in cells.values())
+    assert min(c.p_gap_holm for c in cells.values()) == pytest.approx(5 * 2.0 ** (1 - n_speakers))
+
+
+def test_the_p_of_a_gap_agrees_with_its_interval():
+    rng, out = np.random.default_rng(0), []
+    for seed in range(12):
+        found = rows(int(rng.integers(6, 18)), noise=0.3, seed=seed, systems={"a": []})
+        cells = gap_cells(found, "opening_correlation", alpha=0.1)
+        out += [((c.gap.low > 0 or c.gap.high < 0), c.p_gap <= 0.1) for c in cells.values()]
+    assert all(leaves == small for leaves, small in out) and {leaves for leaves, _ in out} == {True, False}
+
+
+def test_without_an_interval_and_in_planted_languages_no_gap_is_corrected():
+    found = [r for r in rows(8, more=["x"]) if not (r["language"] == "fi" and r["track_id"] > "fi4")]
+    cells = gap_cells(found, planted=["x"])
+    assert (cells["fi"].p_gap, cells["fi"].p_gap_holm, cells["x"].p_gap_holm) == (None, None, None)
+    assert cells["x"].p_gap == pytest.approx(2.0**-7) and cells["en"].p_gap_holm == pytest.approx(4 * 2.0**-7)
+    still = gap_cells(found, "landmark_distance", "still", planted=["x"])
+    assert still["en"].p_gap_holm == pytest.approx(4 * 2.0**-7), "each system and condition is a family"

@@ -13,7 +13,7 @@ from report.findings import findings
 from report.markdown import markdown
 from report.page import render
 from report.tables import files
-from report.text import beside
+from report.text import beside, p_text
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,11 @@ def test_every_figure_is_in_a_table_with_what_it_was_computed_from(report_of, re
         said = [float(one[k]) for k in (name, f"{name}_low", f"{name}_high", f"{name}_n_clips", f"{name}_n_speakers")]
         assert said == [figure[k] for k in ("mean", "low", "high", "n_clips", "n_speakers")]
     assert float(one["detectable_gap"]) == c["detectable"] > 0 and float(one["p_unseen_holm"]) == c["p_unseen_holm"]
+    assert float(one["p_gap"]) == c["p_gap"] < float(one["p_gap_holm"]) == c["p_gap_holm"]
+    gap = cell({"cells": read["gap.csv"]}, "fake-en", "tr", "lse_c")
+    assert (float(gap["p"]), float(gap["p_holm"])) == (c["p_gap"], c["p_gap_holm"])
+    planted = cell({"cells": read["numbers.csv"]}, "fake-en", "x-gap", "lse_c")
+    assert planted["p_gap"] and planted["p_gap_holm"] == ""
     deaf = next(r for r in read["numbers.csv"] if (r["system"], r["language"], r["metric"]) == ("real", "ko", "lse_c"))
     assert deaf["value"] == "" and deaf["nulls"].endswith(": 6")
     found = {r["language"]: r for r in read["planted.csv"] if r["p_holm"] and float(r["p_holm"]) <= 0.05}
@@ -49,6 +54,15 @@ def test_every_figure_is_in_a_table_with_what_it_was_computed_from(report_of, re
     assert (verdict["ko"]["valid"], verdict["ko"]["lags_heard"], verdict["en"]["lags_n_speakers"]) == ("0", "0", "6")
     assert {r["n_speakers"] for r in read["lag.csv"] if r["condition"] == "self"} == {"6"}
     assert read["sets.csv"][0]["n_speakers"] == "6"
+
+
+def test_the_p_of_a_gap_stands_in_the_page_and_the_text(report_of, page):
+    c = cell(report_of, "fake-en", "tr", "ssim")
+    p = p_text(c["p_gap_holm"])
+    matrix = page.split('aria-label="Matrix of SSIM')[1].split("</table>")[0]
+    (note,) = re.findall(r'<span class="aside"> fake-en in tr: [^<]*</span>', matrix)
+    assert f"; p of the gap {p} after Holm" in note and '<th scope="col" class="num">p of gap</th>' in page
+    assert f" 6 / 6, p {p}" in markdown(report_of).split("## SSIM")[1].split("Values")[0]
 
 
 def test_the_tables_that_the_page_names_are_there(page, read):

@@ -37,16 +37,38 @@ def test_one_language_seen_by_two_metrics_is_told_once():
     for k, (one, two) in enumerate(zip(a, b, strict=True)):
         one["landmark_distance"], two["landmark_distance"] = 0.05, 0.05 + (two["language"] == "tr") * (0.02 + 0.0001 * (k % 5))
     (worse,) = [t for t in said(of(a, b)) if t.startswith("Worse: s in tr")]
-    assert "also in" in worse and of(a, b)["n_regressions"] == 2
+    assert "also in" in worse and of(a, b)["n_regressions"] == 4
+    (together,) = [t for t in said(of(a, b)) if t.startswith("Worse: s in all languages together")]
+    assert "also in" in together
 
 
 def test_nothing_and_too_little_are_said_as_such():
     assert said(of(run(), run())) == ["Every score of every clip is the same in both."]
     assert any("No language got worse or better beyond noise" in t for t in said(of(run(seed=1000), run(seed=1001))))
     few = said(of(run(speakers=5), run({"tr": 0.3}, speakers=5, seed=1)))
-    assert "No claim about en, tr and zh: fewer than six speakers were scored in both runs." in few
+    assert ("Too few speakers to claim a change of one language, however large: en, tr and zh (5 speakers, it takes 7); only all "
+            "languages together can show one.") in few
     six = said(of(run(speakers=6), run({"tr": 0.3}, speakers=6, seed=1)))
-    assert any("that takes 7 speakers" in t for t in six) and any("the interval leaves out zero" in t for t in six)
+    assert any("en, tr and zh (6 speakers, it takes 7); only" in t for t in six)
+    assert any("the interval leaves out zero" in t for t in six)
+
+
+def test_what_b_could_not_compute_is_not_the_same_in_both():
+    a = [row("s", track=str(i), speaker=str(i), lse_d=7.0, ssim=0.5) for i in range(7)]
+    told = said(of(a, [r | {"lse_d": None} for r in a]))
+    assert told[:2] == ["Every score that both have is the same.", "7 clips had a score in A that B could not compute."]
+
+
+def test_beside_every_lse_of_the_page_and_the_findings_stand_the_offsets_of_both_runs():
+    a, b = ([row("s", track=str(i), speaker=str(i), lse_d=d + 0.01 * i, ssim=0.5, offset_frames=o) for i in range(8)]
+            for d, o in ((7.0, 0), (9.0, 3)))
+    doc = of(a, b, metrics=["lse_d", "ssim"])
+    both = "0.00, 100\u202f% \u2192 3.00, 0\u202f%"
+    assert said(doc)[0].endswith(f"8 speakers; mean |offset| in frames, and within 1 frame: {both}.")
+    page = render(doc, {})
+    assert page.count(f'<span class="quiet">{both}</span>') == 1
+    assert '<span class="ci">0.00, 100\u202f%</span>' in page and '<span class="ci">3.00, 0\u202f%</span>' in page
+    assert "offset|" not in render(of(a, b, metrics=["ssim"]), {})
 
 
 def test_lost_clips_other_names_and_real_video_are_told():

@@ -39,7 +39,7 @@ def estimate(mean, low=None, high=None, n=12, speakers=6):
     }
 
 
-def cell(language, gap, seen, p=None):
+def cell(language, gap, seen, p=None, p_gap=None):
     return {
         "system": "s",
         "condition": "self",
@@ -53,6 +53,8 @@ def cell(language, gap, seen, p=None):
         "p_unseen": p,
         "p_unseen_holm": p,
         "unseen_reason": None,
+        "p_gap": p_gap,
+        "p_gap_holm": p_gap,
     }
 
 
@@ -75,18 +77,62 @@ def told(doc, rows=()):
 
 
 def test_a_claim_needs_an_interval():
-    (claim,) = [f for f in told(document([cell("tr", estimate(0.2, 0.1, 0.3), True)])) if f["level"] == "claim"]
+    (claim,) = [f for f in told(document([cell("tr", estimate(0.2, 0.1, 0.3), True, p_gap=0.04)])) if f["level"] == "claim"]
     assert "in 1 of 1 language" in claim["text"] and "0.200 [0.100, 0.300], 12 clips of 6 speakers" in claim["text"]
     few = told(document([cell("tr", estimate(0.2, speakers=3), True)]))
     assert {f["level"] for f in few if f["link"] == "#gaps"} == {"no-claim"}
     assert "3 speakers" in few[-1]["text"] and "too_few_speakers" in few[-1]["text"]
 
 
+def gap_told(*cells, **more):
+    (found,) = [f for f in told(document(list(cells), **more)) if f["link"] == "#gaps"]
+    return found["level"], found["text"]
+
+
+def test_a_gap_is_shown_only_where_it_stands_after_holm():
+    worse = cell("tr", estimate(0.2, 0.1, 0.3, speakers=9), None, p_gap=0.02)
+    unsure = cell("fi", estimate(0.4, 0.1, 0.7, speakers=9), None, p_gap=0.08)
+    level, text = gap_told(worse, unsure)
+    assert level == "claim" and "s falls short of real video in SSIM in 1 of 2 languages" in text
+    assert "after Holm's correction over 2 languages; most in tr: 0.200" in text and "fi" not in text
+    level, text = gap_told(unsure)
+    assert (level, "is not shown to fall short of real video in SSIM in any of 1 language" in text) == ("fact", True)
+    assert "the largest gap is in fi: 0.400 [0.100, 0.700], 12 clips of 9 speakers." in text
+
+
+def test_better_than_real_video_is_no_falling_short():
+    better = cell("en", estimate(-0.05, -0.05, -0.05), None, p_gap=0.03125)
+    level, text = gap_told(better)
+    assert level == "fact" and "not shown to fall short" in text and "largest gap" not in text
+    assert "; it is better than real video in 1, most in en: \u22120.050 [\u22120.050, \u22120.050], 12 clips" in text
+    level, text = gap_told(better, cell("tr", estimate(0.2, 0.1, 0.3), None, p_gap=0.04))
+    assert level == "claim" and "in 1 of 2 languages" in text and "most in tr" in text and "better than real video in 1" in text
+
+
+def test_languages_with_too_few_speakers_for_the_correction_are_named():
+    few = [cell(tag, estimate(0.2, 0.1, 0.3, speakers=6), None, p_gap=0.0625) for tag in ("tr", "fi")]
+    level, text = gap_told(*few)
+    assert level == "no-claim" and text.endswith("In fi and tr no gap could pass that, however large: it takes 7 speakers.")
+    level, text = gap_told(*few, cell("en", estimate(0.0, -0.1, 0.1, speakers=20), None, p_gap=1.0))
+    assert level == "fact" and "In fi and tr no gap" in text
+    # where the other is shown, one is left to correct, and six speakers suffice
+    shown, unsure = cell("en", estimate(0.3, 0.2, 0.4), None, p_gap=0.01), cell("fi", estimate(0.1, -0.1, 0.3), None, p_gap=0.3)
+    level, text = gap_told(shown, unsure)
+    assert level == "claim" and "no gap" not in text
+
+
+def test_planted_languages_are_none_of_those_that_a_system_falls_short_in():
+    planted, twins = cell("x-gap", estimate(0.9, 0.8, 1.0), None), {"languages": ["x-gap"], "comparisons": [], "found": []}
+    level, text = gap_told(cell("tr", estimate(0.2, 0.1, 0.3), None, p_gap=0.03), planted, twins=twins)
+    assert level == "claim" and "1 of 1 language" in text and "x-gap" not in text
+    assert gap_told(cell("tr", estimate(0.2, speakers=3), None), planted, twins=twins)[0] == "no-claim"
+
+
 def test_unseen_languages_are_named_only_when_worse():
     cells = [
-        cell("en", estimate(0.2, 0.1, 0.3), True),
-        cell("fi", estimate(0.4, 0.3, 0.5), False, 0.01),
-        cell("ar", estimate(0.1, 0, 0.2), False, 0.01),
+        cell("en", estimate(0.2, 0.1, 0.3), True, p_gap=0.03),
+        cell("fi", estimate(0.4, 0.3, 0.5), False, 0.01, p_gap=0.03),
+        cell("ar", estimate(0.1, 0, 0.2), False, 0.01, p_gap=0.05),
     ]
     (found,) = [f for f in told(document(cells)) if f["link"] == "#matrix"]
     assert "worse in fi than" in found["text"] and "ar" not in found["text"].split("than")[0]

@@ -20,7 +20,10 @@ def night(day: int, status: str = "good", value: float = 0.5, worse: bool = Fals
          "high": value + 0.1 * k + 0.05, "reason": None, "n_clips": 12, "n_speakers": 6}
         for m in METRICS for k, s in enumerate(("a<b", "real")) for tag in ("tr", "en")]
     change = {"mean": -0.2, "low": -0.3, "high": -0.1, "reason": None, "n_clips": 12, "n_speakers": 6}
-    regressions = [{"language": "tr", "system": "a<b", "metric": "lse_c", "change": change}] if worse else []
+    figures += [{**f, "metric": m, "mean": v} for f in figures if f["metric"] == "lse_c"
+                for m, v in (("abs_offset", 0.1 * day), ("offset_within_one", 0.9))]
+    regressions = [{"language": "tr", "system": "a<b", "metric": "lse_c", "change": change, "offsets_a": [0.3, 0.9],
+                    "offsets_b": [4.0, 0.25]}] if worse else []
     failed = status == "failed"
     failures = [{"name": "score-a", "why": "exit status 1", "tail": [], "log": "", "skipped": 0}] if failed else []
     return {"name": f"nightly-2026-11-{day:02d}", "date": f"2026-11-{day:02d}", "status": status, "commit": None,
@@ -46,6 +49,24 @@ def test_one_file_with_a_chart_per_metric_and_language():
     assert "a<b" not in page and "a&lt;b" in page
     assert 'href="nightly-2026-11-04/comparison/index.html"' in page and "tr: a&lt;b LSE-C* \u22120.200" in page
     assert render(NIGHTS) == page
+
+
+def test_beside_every_lse_stand_the_offsets():
+    page = render(NIGHTS)
+    both = "0.30, 90\u202f% \u2192 0.40, 90\u202f%"
+    assert page.count(f'<p class="sub">a&lt;b {both}; real {both}</p>') == 2
+    assert page.count("; |offset| and within 1 frame: 0.40, 90\u202f%</title>") == 4, "of LSE-C only: two systems, two languages"
+    assert "12 clips, 6 speakers</title>" in page, "the other metric has none"
+    assert "\u22120.100], |offset| and within 1 frame: 0.30, 90\u202f% \u2192 4.00, 25\u202f%" in page
+
+
+def test_all_languages_together_are_named_and_too_few_speakers_are_said():
+    worse = night(2, "regressed", worse=True)
+    worse["regressions"][0]["language"] = "*"
+    assert lede([worse]) == "Last night all languages together got worse (nightly-2026-11-02)."
+    page = render([night(1) | {"too_few": "Too few speakers for en."}, worse])
+    assert "all languages together: a&lt;b LSE-C* \u22120.200" in page and "Too few speakers for en." in page
+    assert page.count('class="ring"') == 0
 
 
 def test_a_line_breaks_where_a_night_has_no_value_and_marks_are_hollow_without_interval():
