@@ -77,18 +77,18 @@ def run_stage(stage: str, instance: str, work: list[Work], mapper: str, *, confi
     given = pa.table([pa.array([w.id for w in work], pa.string()), pa.array([w.digest for w in work], pa.string())],
                      names=["item_id", "digest"])
     at = last.places(given)
-    todo = [w for w, place in zip(work, at.tolist(), strict=True) if place < 0 and not _scratch_file(scratch, w).exists()]
+    todo = [w for w, place in zip(work, at.tolist(), strict=True) if place < 0 and not scratch_file(scratch, w).exists()]
     todo.sort(key=lambda w: (w.turn, places(w.payload)))  # neighbours in a table one after the other; the others by id
     if files:
         (scratch / "files").mkdir(exist_ok=True)
         config = config | {"files": str(scratch / "files")}
     progress = Progress(f"{stage} {instance}", total=len(work), done=len(work) - len(todo))
-    reports = _pool(mapper, config, executor).map([(i, str(_scratch_file(scratch, w)), w.id, w.payload)
+    reports = _pool(mapper, config, executor).map([(i, str(scratch_file(scratch, w)), w.id, w.payload)
                                                    for i, w in enumerate(todo)])
     for index, verdict in reports:
         item = todo[index]
-        if verdict is not None and not _scratch_file(scratch, item).exists():
-            write_result(_scratch_file(scratch, item), {}, verdict)
+        if verdict is not None and not scratch_file(scratch, item).exists():
+            write_result(scratch_file(scratch, item), {}, verdict)
         progress.step(verdict[0] if verdict else None, item.id, verdict[1] if verdict else "")
     stats = _assemble(stage, instance, out, scratch, work, given, at, last, seal, fingerprint, n_shards, list(rejected), files)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -105,7 +105,7 @@ def _pool(mapper: str, config: dict[str, Any], executor: Executor) -> Any:
     return WorkerPool(mapper, config, workers=executor.workers, timeout_s=executor.timeout_s)
 
 
-def _scratch_file(scratch: Path, work: Work) -> Path:
+def scratch_file(scratch: Path, work: Work) -> Path:
     return scratch / f"{digest_of([work.id, work.digest])[:32]}.arrow"
 
 
@@ -215,7 +215,7 @@ def _tables(w: Work, stage: str, scratch: Path) -> tuple[dict[str, Any], str]:
     """(tables, status) of an item that is done; a rejected one has a row among the rejects."""
     import pyarrow as pa
 
-    tables, verdict = read_result(_scratch_file(scratch, w))
+    tables, verdict = read_result(scratch_file(scratch, w))
     if verdict is None:
         return tables, "kept"
     row = {"item_id": w.id, "stage": stage, "reason": verdict[0], "detail": verdict[1], **_who(w.row)}

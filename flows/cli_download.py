@@ -21,7 +21,8 @@ TARGETS = Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...",
 def download(targets: TARGETS = None,
              status: Annotated[bool,
                                typer.Option("--status",
-                                            help="Count what is here, by reason what is not. Fetches nothing.")] = False,
+                                            help="Count what is here, by reason what is not, also of a run that is "
+                                            "under way or was stopped. Fetches nothing.")] = False,
              retry: Annotated[list[str] | None, typer.Option(metavar="REASON",
                                                              help="Try again what was rejected for this; may be given "
                                                              "again.", show_default=False)] = None,
@@ -29,16 +30,24 @@ def download(targets: TARGETS = None,
              as_json: Annotated[bool, typer.Option("--json", help="Print JSON: with --status and --dry-run.")] = False) -> None:
     """Bring recordings here, and no more than that; what was fetched before is not fetched again."""
     from core.stage import UserError
+    from corpora.index.census import lines
     from flows import download as downloading
     from flows.graph import current_graph
+    from flows.index import left_out
     from flows.licences import guard
 
     if status + bool(retry) + dry_run > 1:
         raise UserError("--status, --retry and --dry-run exclude each other")
     params = current_graph()
     if status:
-        rows = downloading.status(params, targets or [])
-        print(json.dumps(rows, indent=2) if as_json else "\n".join(downloading.status_lines(rows)))
+        from flows.download_status import status as status_of
+        from flows.download_status import status_lines
+
+        rows = status_of(params, targets or [])
+        here = dict.fromkeys(i.corpus for i, row in zip(downloading.chosen(params, targets or []), rows, strict=True) if "kept" in row)
+        left = [one for one in left_out(params, here) if one["not_claimed"]]
+        text = [*status_lines(rows), *(line for one in left for line in lines(one, ", ".join(one["corpora"])))]
+        print(json.dumps([*rows, *({"state": "index", **one} for one in left)], indent=2) if as_json else "\n".join(text))
     elif dry_run:
         guard(params)
         found = downloading.estimate(params, targets or [])
@@ -62,11 +71,11 @@ def forget(name: Annotated[str, typer.Argument(metavar="ID", help="An item, a vi
     """Take an item, a video or a speaker out of every later version; forgotten.yaml keeps the tombstone."""
     from core.params import load_params
     from core.stage import UserError
-    from flows import download as downloading
+    from flows.forget import forget as forget_it
 
     if kind not in (None, "item", "video", "speaker"):
         raise UserError(f"--as {kind}: expected item, video or speaker")
-    print(downloading.forget(load_params(), name, corpus, why, kind))
+    print(forget_it(load_params(), name, corpus, why, kind))
 
 
 @app.command(epilog="[b]Examples[/b]\n\nbabelface unpack GRID/s1.zip GRID/s1")

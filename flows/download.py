@@ -1,4 +1,4 @@
-"""What `babelface download` and `forget` do: look at ledgers, estimate, try again, take out. The work is the stage's."""
+"""What `babelface download` does: estimate, try again. The work is the stage's; what is here, flows/download_status.py says."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.params import CorpusLanguage, Params, suggest
 from core.records import REASONS, Item, Rejected
 from core.stage import UserError, out_folder
 
+if TYPE_CHECKING:
+    from corpora.index.census import Census
+
 # Assumed, not measured: faces at 1080p or less as sites encode them, and stretches as this project cuts them (H.264 of no visible
 # loss at 25 fps with lossless sound). The estimate prints them beside what it makes of them.
 ASSUMED_BYTES_AN_HOUR = {"fetched": 0.9e9, "cut": 5.0e9}
+UNREADABLE = ("decode_error", "no_video", "no_audio", "no_frames", "short_source")  # what wrong bytes, or too few, come to
 
 
 def chosen(params: Params, targets: Iterable[str]) -> list[CorpusLanguage]:
@@ -32,64 +36,52 @@ def chosen(params: Params, targets: Iterable[str]) -> list[CorpusLanguage]:
     return found or instances
 
 
-def status(params: Params, targets: Iterable[str]) -> list[dict[str, Any]]:
-    """Per instance: state (absent or done), and what its ledger counts."""
-    from corpora.fetch import ledger
-
-    rows = []
-    for instance in chosen(params, targets):
-        try:
-            rows.append({"instance": instance.name, "state": "done"} | ledger.counts(out_folder("download", instance.name)))
-        except FileNotFoundError:
-            rows.append({"instance": instance.name, "state": "absent"})
-    return rows
-
-
-def status_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The status for a person to read."""
-    lines = []
-    for row in rows:
-        if row["state"] == "absent":
-            lines.append(f"{row['instance']}: not downloaded yet")
-            continue
-        lines.append(f"{row['instance']}: {row['kept']:,} of {row['items']:,} items, {_gb(row['bytes'])}"
-                     + (f", {row['tombstones']:,} tombstones" if row["tombstones"] else ""))
-        lines += [f"  {reason}: {n:,} ({REASONS.get(reason, '?')})" for reason, n in row["rejected"].items()]
-    return lines
-
-
 def items_of(params: Params, instance: CorpusLanguage) -> list[Item]:
     """The usable index entries of one instance, without those that forgotten.yaml names. Raises UserError for a damaged index."""
+    return split_of(params, instance)[0]
+
+
+def split_of(params: Params, instance: CorpusLanguage, seen: Census | None = None) -> tuple[list[Item], list[Rejected]]:
+    """(`items_of` one instance, all other entries of its language). seen: as in `entries_of`. Raises UserError for a damaged
+    index."""
     from corpora.fetch import forgotten
 
-    items, _ = entries_of(params, instance)
+    items, rejected = entries_of(params, instance) if seen is None else entries_of(params, instance, seen)
     try:
-        return forgotten.split(items, forgotten.read(), instance.corpus)[0]
+        items, by_name = forgotten.split(items, forgotten.read(), instance.corpus)
     except forgotten.BadList as error:
         raise UserError(str(error)) from error
+    return items, [*rejected, *by_name]
 
 
-def entries_of(params: Params, instance: CorpusLanguage) -> tuple[list[Item], list[Rejected]]:
-    """(the usable index entries of one instance, those that never became an item). Raises UserError for a damaged index."""
+def entries_of(params: Params, instance: CorpusLanguage, seen: Census | None = None) -> tuple[list[Item], list[Rejected]]:
+    """(the usable index entries of one instance, those that never became an item). seen: counts the entries of all languages.
+    Raises UserError for a damaged index."""
     from corpora.registry import items, open_corpus
 
-    entry = params.corpora[instance.corpus]
-    languages = {tag: one.model_dump(mode="json", exclude_defaults=True) for tag, one in entry.languages.items()}
-    config = entry.model_dump(mode="json") | {"name": instance.corpus, "languages": languages}
     try:
-        return items(open_corpus(entry.adapter), config, instance.language)
+        adapter = open_corpus(params.corpora[instance.corpus].adapter)
+        return items(adapter, config_of(params, instance), instance.language, **({} if seen is None else {"seen": seen}))
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def config_of(params: Params, instance: CorpusLanguage) -> dict[str, Any]:
+    """The entry of an instance's corpus in params.yaml as adapters take it."""
+    entry = params.corpora[instance.corpus]
+    languages = {tag: one.model_dump(mode="json", exclude_defaults=True) for tag, one in entry.languages.items()}
+    return entry.model_dump(mode="json") | {"name": instance.corpus, "languages": languages}
 
 
 def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
     """What a download would bring, without a request to anybody: items, sources, hours of the items and of the videos they are
     in, bytes still to fetch and bytes of the result, where a figure comes from, and the disk's room. A video is fetched whole
     and counts up to the end of its last stretch, which is the least it can be. Items without a length count as none, and are
-    counted."""
+    counted. rejected: by reason, what never becomes an item; left_out: per corpus what no language of params asks for."""
     from corpora.fetch.fetcher import is_remote
     from corpora.fetch.limits import Limits
     from corpora.fetch.store import Store
+    from corpora.index.census import census_for, left_out, same_index
 
     store = Store(Path(params.fetch.store), Limits.of(params.fetch.model_dump(mode="json")))
     total: Counter[str] = Counter()
@@ -97,15 +89,22 @@ def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
     here: dict[str, int | None] = {}
     least_s: dict[str, float] = {}
     hosts: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
+    left: dict[str, dict[str, Any]] = {}
     for instance in chosen(params, targets):
-        for item in items_of(params, instance):
+        seen = None if same_index(params, instance.corpus)[0] in left else census_for(params, instance.corpus)
+        items, bad = split_of(params, instance, seen)
+        rejected.update(one.reason for one in bad)
+        if seen is not None:
+            left[same_index(params, instance.corpus)[0]] = left_out(seen.plain(), params, instance.corpus)
+        for item in items:
             total["items"] += 1
             total["without_length"] += item.length_s is None
             seconds += item.length_s or 0.0
+            cut_s += (item.length_s or 0.0) if item.source and item.source.start_s is not None else 0.0
             if not is_remote(item):
                 continue
             total["remote"] += 1
-            cut_s += (item.length_s or 0.0) if item.source.start_s is not None else 0.0
             if item.source.at not in here:
                 here[item.source.at] = store.has(item.source)
                 hosts[item.source.at.split("/")[2]] += here[item.source.at] is None
@@ -119,7 +118,9 @@ def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
     while not place.exists():
         place = place.absolute().parent
     free = shutil.disk_usage(place).free
-    return {"items": total["items"], "remote_items": total["remote"], "items_without_length": total["without_length"],
+    return {"rejected": dict(sorted(rejected.items())),
+            "left_out": {name: one for name, one in left.items() if one["not_claimed"]},
+            "items": total["items"], "remote_items": total["remote"], "items_without_length": total["without_length"],
             "hours": round(seconds / 3600, 3), "hours_to_fetch_at_least": round(missing_s / 3600, 3),
             "sources": len(here), "sources_here": len(here) - missing,
             "bytes_here": sum(size or 0 for size in here.values()), "bytes_to_fetch_at_least": round(to_fetch),
@@ -131,33 +132,47 @@ def estimate(params: Params, targets: Iterable[str]) -> dict[str, Any]:
 
 def estimate_lines(found: dict[str, Any]) -> list[str]:
     """The estimate for a person to read."""
-    unknown = found["items_without_length"]
+    from corpora.index.census import lines as left_lines
+
+    unknown, assumed = found["items_without_length"], found["assumed_bytes_an_hour"]
     return [f"items: {found['items']:,}, {found['remote_items']:,} of them at {found['sources']:,} addresses",
+            f"rejects: {sum(found['rejected'].values()):,}",
+            *(f"  {reason}: {n:,} ({REASONS.get(reason, '?')})" for reason, n in found["rejected"].items()),
+            *(line for name, left in found["left_out"].items() for line in left_lines(left, name)),
             f"hours: {found['hours']:,.2f}" + (f" (and {unknown:,} items whose length no index gives)" if unknown else ""),
-            f"here already: {found['sources_here']:,} addresses, {_gb(found['bytes_here'])}",
-            f"to fetch: at least {found['hours_to_fetch_at_least']:,.2f} hours, {_gb(found['bytes_to_fetch_at_least'])}, "
-            f"assuming {_gb(found['assumed_bytes_an_hour']['fetched'])} an hour; videos come whole, and each counts up to the "
+            f"here already: {found['sources_here']:,} addresses, {gigabytes(found['bytes_here'])}",
+            f"to fetch: at least {found['hours_to_fetch_at_least']:,.2f} hours, {gigabytes(found['bytes_to_fetch_at_least'])}, "
+            f"assuming {gigabytes(assumed['fetched'])} an hour; videos come whole, and each counts up to the "
             "end of its last stretch, for no index says how long it is",
-            f"result: about {_gb(found['bytes_of_result'])}, assuming {_gb(found['assumed_bytes_an_hour']['cut'])} an hour of "
-            "what is cut out",
+            f"result: about {gigabytes(found['bytes_of_result'])}, assuming {gigabytes(assumed['cut'])} an hour of "
+            "what is cut out; whole files are linked",
             f"requests alone take {found['requests_s_at_least'] / 3600:.1f} hours at fetch.per_second",
-            f"disk: {_gb(found['disk_free_bytes'])} free" + ("" if found["fits"] else "; that is NOT enough")]
+            f"disk: {gigabytes(found['disk_free_bytes'])} free" + ("" if found["fits"] else "; that is NOT enough")]
 
 
 def retry(params: Params, targets: Iterable[str], reasons: list[str]) -> dict[str, int]:
-    """Marks the items that were rejected for `reasons` to be tried again; how many per instance."""
+    """Marks the items that were rejected for `reasons` to be tried again; how many per instance. What could not be read of what
+    was fetched for them is fetched anew, unless its hash is the one that the index gives."""
     from core.stage import only_writer
     from corpora.fetch import ledger
+    from corpora.fetch.fetcher import is_remote
+    from corpora.fetch.limits import Limits
+    from corpora.fetch.store import Store
 
     for reason in reasons:
         if reason not in REASONS:
             raise UserError(f"no reject reason {reason!r}{suggest(reason, REASONS)}")
+    store = Store(Path(params.fetch.store), Limits.of(params.fetch.model_dump(mode="json")))
     found = {}
     for instance in chosen(params, targets):
         out = out_folder("download", instance.name)
         if (out / "items.parquet").is_file():
             with only_writer("download", instance.name):
-                found[instance.name] = ledger.again(out, reasons)
+                marked = ledger.again(out, reasons)
+                unread = {name for name, reason in marked.items() if reason in UNREADABLE}
+                if unread:
+                    store.doubt(i.source for i in items_of(params, instance) if i.id in unread and is_remote(i))
+                found[instance.name] = len(marked)
     return found
 
 
@@ -172,43 +187,6 @@ def run(params: Params, names: list[str], *, force: bool = False) -> int:
     return subprocess.run(words, env=child_environment(), check=False).returncode
 
 
-def forget(params: Params, name: str, corpus: str | None, why: str, what: str | None) -> str:
-    """What was written into forgotten.yaml, in words; the wholes of what is forgotten are gone from the store.
-
-    what: item, video or speaker; None: whichever of them the indexes know by this name. UserError where none or several do.
-    """
-    from corpora.fetch import forgotten
-    from corpora.fetch.fetcher import is_remote
-    from corpora.fetch.limits import Limits
-    from corpora.fetch.store import Store
-
-    if corpus is not None and corpus not in params.corpora:
-        raise UserError(f"no corpus {corpus!r}{suggest(corpus, params.corpora)}")
-    instances = [i for i in params.instances() if corpus in (None, i.corpus)]
-    mine: dict[str, list[Item]] = {"item": [], "video": [], "speaker": []}
-    kept_at = set()
-    for instance in instances:
-        for item in items_of(params, instance):
-            hit = [kind for kind, value in (("item", item.id), ("video", item.video), ("speaker", item.speaker)) if value == name]
-            for kind in hit:
-                mine[kind].append(item)
-            if not (hit if what is None else what in hit) and item.source:
-                kept_at.add(item.source.at)
-    kinds = [what] if what else [kind for kind, items in mine.items() if items]
-    if len(kinds) != 1:
-        known = "the indexes know no item, video or speaker" if not kinds else f"both {' and '.join(kinds)} are"
-        raise UserError(f"{known} called {name!r}; --as item, video or speaker says which is meant, also where no index has it")
-    try:
-        new = forgotten.add(forgotten.Entry(kinds[0], name, corpus, why))
-    except forgotten.BadList as error:
-        raise UserError(str(error)) from error
-    store = Store(Path(params.fetch.store), Limits.of(params.fetch.model_dump(mode="json")))
-    gone = [item.source for item in mine[kinds[0]] if is_remote(item) and item.source.at not in kept_at]
-    dropped = store.drop(gone)
-    return (f"{kinds[0]} {name!r}: {len(mine[kinds[0]])} items; {'written to' if new else 'was already in'} {forgotten.FILE}"
-            + (f"; {dropped} fetched files deleted" if dropped else "") + "\nNow: babelface build, then commit forgotten.yaml "
-            "and dvc.lock. Earlier versions keep it until dvc gc takes them out of the cache and the remote.")
-
-
-def _gb(n_bytes: float) -> str:
+def gigabytes(n_bytes: float) -> str:
+    """A number of bytes for a person to read."""
     return f"{n_bytes / 1e9:,.2f} GB"

@@ -116,16 +116,17 @@ def _ids(files: Iterable[Path]) -> pa.ChunkedArray:
     return pa.chunked_array([part for f in files for part in shards.read_shard(f, ["recording_id"])[0].chunks], pa.string())
 
 
-def again(out: Path, reasons: Iterable[str]) -> int:
-    """Marks the items that a download rejected for one of `reasons`, so that the next run takes them up again; how many."""
+def again(out: Path, reasons: Iterable[str]) -> dict[str, str]:
+    """Marks the items that a download rejected for one of `reasons`, so that the next run takes them up again; id and reason of
+    each."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     path = out / "items.parquet"
     items = shards.read_shard(path)
     hit = pc.is_in(items["status"], pa.array(sorted(set(reasons)), pa.string()))
-    n = pc.sum(hit).as_py() or 0
-    if n:  # a digest that is no item's
+    found = dict(zip(*(items[name].filter(hit).to_pylist() for name in ("item_id", "status")), strict=True))
+    if found:  # a digest that is no item's
         digests = pc.if_else(hit, pa.scalar("", pa.string()), items["digest"])
         shards.write_table(path, items.set_column(items.schema.get_field_index("digest"), "digest", digests), "items")
-    return n
+    return found

@@ -50,6 +50,13 @@ class Again(Exception):
         self.brought, self.status = brought, status
 
 
+class Slower(Again):
+    """An attempt after which the host asks us to slow down: nothing is wrong with this one source, and others fare no better."""
+
+    def __init__(self, detail: str):
+        super().__init__("unreachable", detail)
+
+
 class Log:
     """Lines about attempts, one JSON object each, appended to a file that is no output of the pipeline. None: kept nowhere."""
 

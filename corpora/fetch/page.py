@@ -23,9 +23,10 @@ from pathlib import Path
 
 from core.records import Reject
 from core.workers import die_with_parent
+from corpora.fetch import said as words_of
 from corpora.fetch.hosts import Hosts
 from corpora.fetch.http import SURE, check_address
-from corpora.fetch.limits import Again, Limits, Log, persist
+from corpora.fetch.limits import Again, Limits, Log, Slower, persist
 
 # What yt-dlp calls a JavaScript runtime, best first as it has them: the program, the word that makes it tell its version, how it
 # tells it, and the least version that yt-dlp takes (a test holds these against the installed yt-dlp).
@@ -38,18 +39,6 @@ GOOD_HEIGHT = 720  # one file at least this tall is better than two that are tal
 # What yt-dlp says of a challenge that was not solved, in a warning or an error.
 _UNSOLVED = re.compile(r"javascript runtime|js runtime|(signature|challenge) solving failed|error solving .*challenge"
                        r"|challenge solver|js challenge|(nsig|signature) extraction failed", re.IGNORECASE)
-# What it says last, in the order in which it is looked for.
-_WORDS = (
-    ("forbidden",
-     r"private video|sign in|log ?in|members[- ]only|age[- ]restricted|confirm your age|not available in your (country|location)"
-                  r"|geo.?restrict|payment|premium|http error 40[123]|http error 451|cookies"),
-    ("gone",
-     r"video (is )?(unavailable|not available|no longer available)|has been (removed|terminated|deleted)"
-     r"|removed by|does not exist"
-             r"|account .*(terminated|closed)|http error 404|http error 410|no longer exists"),
-    ("no_video", r"unsupported url|no video formats? found|requested format is not available|there'?s no video"),
-    ("too_large", r"larger than max-filesize"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +138,22 @@ def command(address: str, folder: Path, limits: Limits, cookies: Path | None = N
 def download(address: str, folder: Path, limits: Limits, hosts: Hosts, *, log: Log = Log(None)) -> Page:
     """The video of the page at `address`, in files that `folder` then holds (it is emptied before each attempt).
 
-    Raises Reject: gone, forbidden, no_runtime, no_video, too_large, unreachable, bad_url.
+    Raises Reject: gone, forbidden, no_runtime, no_video, too_large, unreachable (also where the host asks us to slow down for
+    longer than this run has patience for), bad_url.
     """
     check_address(address)
     folder = folder.resolve()  # the child works elsewhere
 
     def attempt(deadline: float) -> Page:
-        with hosts.turn(address, deadline):
+        with hosts.turn(address, deadline) as began:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            return _call(address, folder, limits, deadline, log)
+            try:
+                found = _call(address, folder, limits, deadline, log)
+            except Slower as error:
+                raise hosts.slower(address, began, error.detail) from error
+            hosts.well(address, began)
+            return found
 
     return persist(attempt, address, limits, log)
 
@@ -212,13 +207,15 @@ def failure(errors: str) -> Again | Reject:
     said = re.sub(r"^ERROR:\s*", "", lines[-1])[:400]
     if "No space left" in said or "Disk quota" in said:
         return OSError(28, f"No space left on device: {said}")
-    reason = next((reason for reason, words in _WORDS if re.search(words, said, re.IGNORECASE)), "unreachable")
+    if asked := words_of.slower(errors):
+        return Slower(asked)
+    reason = words_of.reason_of(said)
     lacked = unsolved(errors)
     # Without its challenges solved a page shows no format, or addresses that answer 403. What it says of itself stays true.
     if _UNSOLVED.search(said) or (lacked and (reason == "no_video" or "http error 403" in said.lower())):
         return Reject("no_runtime", "; ".join(dict.fromkeys((said, lacked or said, runtime_words()))))
     if reason == "unreachable":
-        return Again(reason, said)
+        return Again(reason, said, at_most=SURE if words_of.for_later(said) else None)
     if reason in ("gone", "forbidden"):
         hint = "; fetch.cookies can name a file of cookies" if reason == "forbidden" else ""
         return Again(reason, said + hint, at_most=SURE)

@@ -120,7 +120,7 @@ def test_a_stretch_of_a_local_file_is_cut_out_to_the_frame(film, tmp_path):
                       tmp_path).path.read_bytes()
     assert again == fetched.path.read_bytes()
     (late,), _ = read(tmp_path, "file,start_s,end_s\ntalk.mp4,40,41\n", media=str(film.parent))
-    with pytest.raises(Reject, match="no_frames"):
+    with pytest.raises(Reject, match="short_source: talk.mp4: ends before 40 s"):
         csv.fetch(late, {"path": str(tmp_path / "table.csv"), "options": {"media": str(film.parent)}}, tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,6 +19,8 @@ from corpora.fetch.limits import Limits
 from corpora.fetch.store import Store
 from flows import doctor, download
 from flows.cli import app
+from flows.download_status import status, status_lines
+from flows.forget import forget
 
 TABLE = """id,url,fetch,video,start_s,end_s,language,speaker
 a,https://one.org/v1,page,v1,0,1800,tr,anna
@@ -93,14 +96,15 @@ def test_the_estimate_counts_sources_once_and_leaves_out_what_is_here(params):
     assert "1 items whose length" in text and "assuming" in text
 
 
-def test_status_counts_by_reason(params):
+def test_status_counts_by_reason(params, root):
+    for room in ("core", "corpora", "metrics", "models", "stages"):  # it tells what a download of now would begin with
+        Path(room).symlink_to(root / room, target_is_directory=True)
     finished("net-tr", ["a"], [("b", "gone"), ("c", "unreachable")])
-    rows = download.status(params, [])
-    assert rows[0] == {"instance": "net-tr", "state": "done", "items": 3, "kept": 1, "bytes": 5,
-                       "rejected": {"gone": 1, "unreachable": 1},
-                       "tombstones": 0}
+    rows = status(params, [])
+    assert rows[0] == {"instance": "net-tr", "state": "stale", "items": 3, "kept": 1, "bytes": 5,
+                       "rejected": {"gone": 1, "unreachable": 1}, "tombstones": 0, "stale": {"changed": 3, "params": True}}
     assert rows[1] == {"instance": "net-fi", "state": "absent"}
-    text = "\n".join(download.status_lines(rows))
+    text = "\n".join(status_lines(rows))
     assert "net-tr: 1 of 3 items" in text and "unreachable: 1 (the address did not" in text
     assert "net-fi: not downloaded yet" in text
 
@@ -155,16 +159,64 @@ def test_the_doctor_says_which_runtime_pages_can_use(monkeypatch):
 
 def test_forgetting_writes_the_list_and_deletes_what_nobody_else_needs(params):
     store = put(params, Source("page", "https://one.org/v1"), 10)
-    put(params, Source("http", "https://two.org/c.mp4"), 10)
-    said = download.forget(params, "anna", "net", "asked", None)
-    assert "speaker 'anna': 2 items" in said and "1 fetched files deleted" in said and "dvc gc" in said
+    put(params, Source("http", "https://two.org/c.mp4"), 10_000_000)
+    said = forget(params, "anna", "net", "asked", None)
+    assert "speaker 'anna': 2 items" in said and "dvc gc" in said
+    assert "fetched and deleted: 1\n  https://two.org/c.mp4 (0.01 GB)\n" in said
+    assert "fetched and kept, for others are in it: 1\n  https://one.org/v1\n" in said
     assert forgotten.read() == [forgotten.Entry("speaker", "anna", "net", "asked")]
     assert store.has(Source("page", "https://one.org/v1")) == 10, "another speaker is in it too"
     assert store.has(Source("http", "https://two.org/c.mp4")) is None
     assert [i.id for i in download.items_of(params, params.instance("net-tr"))] == ["b"]
     with pytest.raises(UserError, match="no item, video or speaker"):
-        download.forget(params, "nobody", None, "", None)
-    assert "0 items" in download.forget(params, "nobody", None, "", "speaker"), "also of somebody who may come"
+        forget(params, "nobody", None, "", None)
+    assert "0 items" in forget(params, "nobody", None, "", "speaker"), "also of somebody who may come"
+
+
+def at_height(params, height):
+    return params.model_copy(update={"fetch": params.fetch.model_copy(update={"height": height})})
+
+
+def test_forgetting_deletes_what_is_here_at_another_height_also_when_done_once_more(params):
+    low, page_ = at_height(params, 720), Source("page", "https://one.org/v2")
+    store = put(low, page_, 10)
+    assert "https://one.org/v2" in forget(params, "v2", None, "", None) and store.has(page_) is None
+    store = put(low, page_, 10)  # as a version before this one left it
+    said = forget(params, "v2", None, "", None)
+    assert "was already in" in said and "2 items" in said and "fetched and deleted: 1" in said and store.has(page_) is None
+
+
+def test_a_name_that_the_index_has_lost_is_found_in_the_ledger_and_among_what_was_fetched(params):
+    film, seen = Source("http", "https://two.org/old.mp4"), Source("page", "https://www.youtube.com/watch?v=dQw4w9WgXcQ")
+    store = put(params, film, 10)
+    out = finished("net-tr", ["a"], [])
+    who = {"corpus": "net", "language": "tr", "speaker": "zoe", "extra": '{"video": "old"}', "bytes": 5, "sha256": "ab"}
+    shards.write_table(shards.shard_path(out, "recordings", 0), [{"recording_id": "z", "source": film.at} | who], "recordings")
+    with pytest.raises(UserError, match="--as"):
+        forget(params, "zoe", None, "", None)
+    assert "speaker 'zoe': 0 items" in (said := forget(params, "zoe", None, "", "speaker")) and film.at in said
+    assert store.has(film) is None
+    for kind, name in (("item", "z"), ("video", "old")):
+        put(params, film, 10)
+        assert film.at in forget(params, name, None, "", kind) and store.has(film) is None
+    put(params, seen, 10)
+    put(params, Source("http", "https://two.org/c.mp4"), 10)
+    assert seen.at in forget(params, "dQw4w9WgXcQ", None, "", "video") and store.has(seen) is None
+    said = forget(params, "c", None, "", "video")
+    assert "deleted" not in said and "kept, for others are in it: 1\n  https://two.org/c.mp4" in said, "the index has it"
+
+
+def test_another_corpus_that_needs_the_file_keeps_it_and_one_that_cannot_be_read_keeps_all(params):
+    Path("in/u.csv").write_text("id,url,fetch,language\nx,https://two.org/c.mp4,http,tr\n")
+    film = Source("http", "https://two.org/c.mp4")
+    store = put(params, film, 10)
+    also = {"adapter": "csv", "path": "in/u.csv", "languages": {"tr": {}}}
+    both = check_params(yaml.safe_load(Path("params.yaml").read_text()) | {"corpora": {
+        "net": {"adapter": "csv", "path": "in/t.csv", "languages": {"tr": {}, "fi": {}}}, "also": also}})
+    assert "kept, for others" in forget(both, "c", "net", "", None) and store.has(film) == 10
+    Path("in/u.csv").unlink()
+    said = forget(both, "c", "net", "", None)
+    assert "nothing that was fetched is deleted" in said and "also-tr" in said and store.has(film) == 10
 
 
 @pytest.mark.parametrize("name", ["download", "forget", "unpack"])

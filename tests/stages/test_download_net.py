@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import stages.download
 from core import executor, media, shards
 from core.stage import UserError
 from corpora.fetch import forgotten, ledger
+from flows import download as downloading
 from tests.core.mappers import InHere
 from tests.core.media_clips import mux
 from tests.corpora.fault_server import fault_server
@@ -85,7 +87,7 @@ def test_what_failed_for_now_is_tried_again_and_nothing_else(net):
     before = dict(server.hits)
     with inside(folder) as params:
         server.files["film3.mp4"] = server.files["film.mp4"]
-        assert ledger.again(folder / OUT, ["unreachable"]) == 1
+        assert ledger.again(folder / OUT, ["unreachable"]) == {"down": "unreachable"}
         stages.download.main("net-en", params)
     assert {k: n - before[k] for k, n in server.hits.items() if n != before.get(k)} == {"status-500-2": 1}
     # the server has recovered, and what it has there is no film
@@ -123,6 +125,48 @@ def test_a_rebuild_needs_no_network_and_without_what_was_fetched_says_what_rotte
     assert stones["cut2"]["sha256"] and stones["whole"]["sha256"] and stones["lost"]["sha256"] is None
     said = capsys.readouterr().err
     assert "cut2 was in the last version and is gone" in said and "lost was in" not in said and "whole was in" not in said
+
+
+@pytest.fixture
+def wrong_at_first(net, tmp_path):
+    """The workspace of six rows and its server: a page in place of v.mp4, the first half of cut.mp4, a film at film.mp4."""
+    _, server, _ = net
+    film = server.files["film2.mp4"]
+    server.files |= {"v.mp4": b"<!doctype html><title>Back soon</title>", "cut.mp4": film[:len(film) // 2], "ok.mp4": film,
+                     "pinned.mp4": b"no film"}
+    at = f"{server.address}/served"
+    (tmp_path / "t.csv").write_text("\n".join([
+        "id,url,fetch,start_s,end_s,language,sha256", f"v,{at}/v.mp4,http,,,en,", f"v2,{at}/v.mp4,http,0,1,en,",
+        f"cut,{at}/cut.mp4,http,,,en,", f"late,{at}/ok.mp4,http,50,51,en,", f"ok,{at}/ok.mp4,http,,,en,",
+        f"pinned,{at}/pinned.mp4,http,,,en,{hashlib.sha256(b'no film').hexdigest()}"]) + "\n")
+    workspace(tmp_path, {"net": {"adapter": "csv", "path": "t.csv", "languages": {"en": {}}}}, fetch=FETCH)
+    return tmp_path, server, film
+
+
+def test_wrong_bytes_are_fetched_anew_when_they_are_tried_again(wrong_at_first):
+    folder, server, film = wrong_at_first
+
+    def run(*reasons):
+        asked = server.hits["served"]
+        with inside(folder) as params:
+            n = sum(downloading.retry(params, [], list(reasons)).values()) if reasons else 0
+            stages.download.main("net-en", params)
+            return {r["item_id"]: r["reason"] for r in ledger.rows(folder / OUT)}, n, server.hits["served"] - asked
+
+    bad = {"v": "decode_error", "v2": "decode_error", "cut": "decode_error", "late": "short_source", "ok": None,
+           "pinned": "decode_error"}
+    assert run() == (bad, 0, 4)
+    assert run("decode_error") == (bad, 4, 2), "two addresses; one hash is as the index gives it"
+    server.files |= {"v.mp4": film, "cut.mp4": film}
+    assert run() == (bad, 0, 0)
+    good = bad | {"v": None, "v2": None, "cut": None}
+    assert run("decode_error") == (good, 4, 2)
+    assert (folder / OUT / "media" / "v.mp4").read_bytes() == film
+
+    del server.files["ok.mp4"]  # what others were made of is not lost for an attempt that came to nothing
+    assert run("short_source") == (good | {"late": "gone"}, 1, 2)
+    workspace(folder, yaml.safe_load((folder / "params.yaml").read_text())["corpora"], fetch=FETCH, shards=3)
+    assert run() == (good, 0, 0)
 
 
 def test_a_corpus_for_research_only_needs_a_word(tmp_path):
