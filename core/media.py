@@ -8,7 +8,7 @@ frames come as they are stored. A source is a path, bytes or BytesIO.
 from __future__ import annotations
 
 import functools
-import os
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -55,6 +55,7 @@ TIE_S = 1e-6  # two source frames this equally near are a tie; container clocks 
 END_FRAMES = 0.1  # the grid may pass the last source frame by this much: containers round times (mkv to 1 ms)
 MAX_SLIP_S = 0.010  # audio timestamps may disagree with the running sample count by this much before we follow them
 QUIET_SAMPLES = 1 << 20  # of silence that are filled in at a time
+RUN_IN = 8000  # samples before a stretch that are resampled too: the filter reaches back a few ms
 SEEK_AFTER_S = 2.0
 SEEK_MARGIN_S = 1.0  # mp4 seeks by decoding time, which runs ahead of display time
 KEPT_BYTES = 31 << 20  # just under the largest block that glibc learns from
@@ -255,11 +256,16 @@ class _Mono16k:
     calculate in floating point, which moves the log energy of a nearly silent window by what it takes to move its embedding by 1 %.
     """
 
-    def __init__(self) -> None:
-        self.key, self.graph, self.blocks = None, None, []
+    def __init__(self, start: int = 0) -> None:
+        """start: of the samples that are kept; n: how many were made, with those that nobody needed to make."""
+        self.start, self.n, self.key, self.graph, self.blocks = start, 0, None, None, []
+
+    @staticmethod
+    def key_of(frame) -> tuple[str, str, int]:
+        return frame.format.name, frame.layout.name, frame.sample_rate
 
     def push(self, frame) -> None:
-        key = (frame.format.name, frame.layout.name, frame.sample_rate)
+        key = self.key_of(frame)
         if key != self.key:
             self.flush()
             self.key, self.graph = key, self._graph(frame)
@@ -277,9 +283,12 @@ class _Mono16k:
 
         while True:
             try:
-                self.blocks.append(self.graph.pull().to_ndarray()[0])
+                block = self.graph.pull().to_ndarray()[0]
             except (BlockingIOError, EOFError):
                 return
+            self.n += len(block)
+            if self.n > self.start:
+                self.blocks.append(block[max(0, len(block) - (self.n - self.start)):])
 
     @staticmethod
     def _graph(frame):
@@ -306,61 +315,79 @@ def _audio_frame(samples: np.ndarray, like):
     return frame
 
 
-def read_audio(source: Source, *, stream: int = 0) -> np.ndarray:
-    """int16 mono 16 kHz samples of the whole file on the video timeline: sample 0 sounds when the first video frame is shown.
+def read_audio(source: Source, *, stream: int = 0, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """int16 mono 16 kHz samples of the file on the video timeline: sample 0 sounds when the first video frame is shown.
 
     A later start is filled with zeros, earlier audio is dropped, and holes in the timestamps of more than 10 ms are filled with
     zeros (overlaps dropped), so sound never drifts from the picture. Encoder delay is removed as far as the file declares it: AAC
     priming in edit lists, Opus pre-skip, MP3 LAME headers. A file with no video starts with its first sample. The length is the
     decoded one: it is not padded to the video. `stream` counts audio streams. Downmix and resampling are swresample's defaults
     (`ffmpeg -ac 1 -ar 16000`, calculated in 16 bits where the sound has no more); 16 kHz 16-bit mono passes bit for bit.
+    start, stop: only this range of the samples, bit for bit; what lies before it is decoded, for a decoder's state, and dropped.
 
     MP3 in AVI: AVI cannot declare the encoder's delay, so FFmpeg neither reports nor trims it, and the sound of such a file is
     1105 samples (69 ms at 16 kHz) late in every player. We keep what the file says.
 
     Raises Reject('no_audio') when there is no such stream or it is empty, Reject('decode_error') as read_frames does.
     """
-    return read_sound(source, stream=stream)[0]
+    return read_sound(source, stream=stream, start=start, stop=stop)[0]
 
 
-def read_sound(source: Source, *, stream: int = 0) -> tuple[np.ndarray, float]:
+def read_sound(source: Source, *, stream: int = 0, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, float]:
     """(`read_audio`, the longest stretch in s that had to be filled with zeros: a late start, or a hole in the timestamps)."""
-    zero_s = first_video_s(source)
-    mono, have, rate, gap_s = _Mono16k(), 0, None, 0.0  # have: samples written so far, at the source's rate
+    given = source, stream, first_video_s(source), start, stop
+    return _sound(*given, True) or _sound(*given, False)
+
+
+def _sound(source: Source, stream: int, zero_s: float | None, start: int, stop: int | None, skip: bool):
+    """What read_sound gives. skip: what is long before `start` is not resampled; None where the format changes after that, for
+    only a resampler that had it all knows at which of our samples it begins anew."""
+    mono, have, rate, gap_s, begin = _Mono16k(start), 0, None, 0.0, 0  # have: samples so far; begin: the first resampled
     with open_media(source) as container:
         streams = audio_streams(container)
         if stream >= len(streams):
             raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} asked for, {len(streams)} there")
         for time_s, frame in timed_frames(container, streams[stream], source):
             zero_s = time_s if zero_s is None else zero_s
+            if rate is None and skip:  # at a sample of the source that a sample of ours falls on, so that its phase is the same
+                key, common = mono.key_of(frame), math.gcd(frame.sample_rate, SAMPLE_RATE)
+                steps = max(0, start - RUN_IN) // (SAMPLE_RATE // common)
+                begin, mono.n = steps * (frame.sample_rate // common), steps * (SAMPLE_RATE // common)
+            elif begin and mono.key_of(frame) != key:
+                return None
             if rate not in (None, frame.sample_rate):
                 have = round(have * frame.sample_rate / rate)
             rate = frame.sample_rate
             slip = round((time_s - zero_s) * rate) - have
-            samples = frame.to_ndarray()
             if have and abs(slip) <= MAX_SLIP_S * rate:
                 slip = 0
-            planes = frame.layout.nb_channels if not frame.format.is_planar else 1
             if slip > MAX_HOLE_S * rate:
                 raise Reject("decode_error", f"{name_of(source)}: the sound begins {slip / rate:.3f} s late, at {time_s:.3f} s")
+            at, have = have + slip, max(have, have + slip)  # where this frame begins, and where what is new of it does
+            from_, end = max(have, begin), at + frame.samples
+            if slip <= 0 and end <= from_:  # spares most of what is before a stretch the way into numpy
+                have = max(have, end)
+                continue
+            samples, planes = frame.to_ndarray(), frame.layout.nb_channels if not frame.format.is_planar else 1
             if slip > 0:
                 gap_s = max(gap_s, slip / rate)
                 quiet = 128 if samples.dtype == np.uint8 else 0
-                for part in range(0, slip, QUIET_SAMPLES):  # an hour of zeros at the source's rate would be gigabytes
-                    n = min(QUIET_SAMPLES, slip - part)
+                for part in range(max(at - slip, begin), at, QUIET_SAMPLES):  # an hour of zeros would be gigabytes
+                    n = min(QUIET_SAMPLES, at - part)
                     with converting(source):
                         mono.push(_audio_frame(np.full((samples.shape[0], n * planes), quiet, samples.dtype), frame))
-                have += slip
-            samples = samples[:, max(0, -slip) * planes :]
-            if samples.shape[1]:
+            if end > from_:
                 with converting(source):
-                    mono.push(_audio_frame(samples, frame))
-                have += samples.shape[1] // planes
+                    mono.push(_audio_frame(samples[:, (from_ - at) * planes :], frame))
+            have = max(have, end)
+            if stop is not None and mono.n >= stop:
+                break
     with converting(source):
         mono.flush()
-    if not mono.blocks:
+    if not have or not mono.n:
         raise Reject("no_audio", f"{name_of(source)}: audio stream {stream} holds no samples at or after the first video frame")
-    return np.concatenate(mono.blocks), gap_s
+    found = np.concatenate(mono.blocks) if mono.blocks else np.zeros(0, np.int16)
+    return found if stop is None else found[: max(0, stop - start)], gap_s
 
 
 def read_wav(source: Source) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from core.params_inspect import Filter, Inspect
+from core.params_names import problems, suggest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -61,15 +61,10 @@ class Corpus(Section):
     clips_per_speaker: Count = 2
     seed: int = 0
     hard: Hard = Hard()
-
-    @model_validator(mode="after")
-    def _twins_exist(self) -> Corpus:
-        for tag, language in self.languages.items():
-            if language.twin_of is not None and language.twin_of not in self.languages:
-                raise ValueError(f"languages.{tag}.twin_of names {language.twin_of!r}, which is not a language of this corpus")
-        if self.adapter != "synthetic" and not self.path:
-            raise ValueError(f"adapter {self.adapter} needs `path`: its index or the folder of its data")
-        return self
+    licence: str | None = Field(None, min_length=1, exclude_if=lambda said: said is None,
+                                description="csv, folder: of the videos, as their owner says; other cards state theirs")
+    commercial: bool | None = Field(None, exclude_if=lambda said: said is None,
+                                    description="csv, folder: whether it allows commercial use; null: its words decide")
 
 
 class Executor(Section):
@@ -133,19 +128,14 @@ class View(Section):
     kind: Literal["syncnet", "registration", "box", "mouth"]
     size: Count | tuple[Count, Count]
     scale: float = Field(1.3, gt=0)
+    targets: Literal["nose_eyes", "eyes_mouth"] = Field("nose_eyes", exclude_if=lambda points: points == "nose_eyes",
+                                                        description="registration: the points that are moved onto fixed places")
 
 
 class Crop(Section):
     store: list[str]
     jpeg_quality: int = Field(92, ge=1, le=100)
     views: dict[Name, View]
-
-    @model_validator(mode="after")
-    def _stored_views_exist(self) -> Crop:
-        for name in self.store:
-            if name not in self.views:
-                raise ValueError(f"store names the view {name!r}{suggest(name, self.views)}")
-        return self
 
 
 class Features(Section):
@@ -179,7 +169,7 @@ class Expert(Section):
 class System(Section):
     system: str
     width: Literal["small", "full"] = "small"
-    view: str
+    view: str | None = Field(None, description="one of crop.store; none where the system sees and makes no frames")
     languages: Literal["all"] | list[str]
     steps: Count = 500
     batch: Count = 32
@@ -188,6 +178,8 @@ class System(Section):
     accumulate: Count = 1
     mouth_weight: float = Field(0.0, ge=0, description="extra weight of the loss inside the mouth region")
     checkpoint_every: Count = 100
+    options: dict[str, bool | int | float | str] = Field(
+        {}, exclude_if=lambda own: not own, description="what this system alone understands: arguments of its constructor")
 
 
 class Train(Section):
@@ -276,34 +268,6 @@ class Params(Section):
     sets: Sets = Sets()
     report: Report = Report()
 
-    @model_validator(mode="after")
-    def _names_agree(self) -> Params:
-        wrong = []
-        real = {i.language for i in self.instances() if not i.planted}
-        for group, entries in (("experts", self.train.experts), ("systems", self.train.systems)):
-            for name, entry in entries.items():
-                if entry.view not in self.crop.store:
-                    wrong.append(f"train.{group}.{name}.view: {entry.view!r} is not in "
-                                 f"crop.store{suggest(entry.view, self.crop.store)}")
-                for tag in [] if entry.languages == "all" else entry.languages:
-                    if tag not in real:
-                        wrong.append(f"train.{group}.{name}.languages: {tag!r} is not a language to train on{suggest(tag, real)}")
-        if set(self.train.experts) & (set(self.train.systems) | {"controls"}) or "controls" in self.train.systems:
-            wrong.append("train: names of experts and systems must differ, and `controls` is taken")
-        if isinstance(self.score.expert, str) and self.score.expert not in self.train.experts:
-            wrong.append(f"score.expert: {self.score.expert!r} is not one of "
-                         f"train.experts{suggest(self.score.expert, self.train.experts)}")
-        for name in self.score.ablation_experts:
-            if name not in self.train.experts or name == self.score.expert:
-                what = f"is not one of train.experts{suggest(name, self.train.experts)}"
-                what = "is what scores already" if name == self.score.expert else what
-                wrong.append(f"score.ablation_experts: {name!r} {what}")
-        if len(set(self.score.ablation_experts)) < len(self.score.ablation_experts):
-            wrong.append("score.ablation_experts: a name stands there twice")
-        if wrong:
-            raise ValueError("\n".join(wrong))
-        return self
-
     def instances(self) -> list[CorpusLanguage]:
         """Every corpus and language, in the order of the file: the instances of download to features."""
         return [CorpusLanguage(f"{corpus}-{tag}", corpus, tag, language.twin_of is not None)
@@ -327,15 +291,6 @@ class Params(Section):
         return [i for i in self.instances() if i.language in tags and not i.planted]
 
 
-def suggest(name: str, known: Any) -> str:
-    """'; did you mean ...?' for the nearest known name, or the list of what there is."""
-    known = sorted(str(k) for k in known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(known) or 'none'}"
-
-
 def load_params(path: str | Path = "params.yaml") -> Params:
     """The checked content of `path`. ParamsError names the file and lists every error with its place and a suggestion."""
     path = Path(path)
@@ -350,18 +305,22 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 def check_params(raw: Any, where: str = "params") -> Params:
     """Params from plain values; ParamsError as `load_params`."""
+    params, wrong = None, []
     try:
-        return Params.model_validate(raw)
+        params = Params.model_validate(raw)
     except ValidationError as error:
-        lines = []
         for one in error.errors():
             place = ".".join(str(p) for p in one["loc"]) or "(whole file)"
             if one["type"] == "extra_forbidden":
                 text = f"unknown name{suggest(one['loc'][-1], _siblings(one['loc']))}"
             else:
-                text = one["msg"].removeprefix("Value error, ").replace("\n", "\n  ")
-            lines.append(f"  {place}: {text}" if one["type"] != "value_error" or place != "(whole file)" else f"  {text}")
-        raise ParamsError(f"{where}: {len(lines)} error{'s' * (len(lines) > 1)}\n" + "\n".join(lines)) from None
+                text = one["msg"].removeprefix("Value error, ")
+            wrong.append(f"{place}: {text}")
+    segment = Segment()
+    wrong += problems(raw, min_s=segment.min_s, max_s=segment.max_s, view=Expert().view)
+    if params is None or wrong:
+        raise ParamsError("\n  ".join([f"{where}: {len(wrong)} error{'s' * (len(wrong) > 1)}", *wrong]))
+    return params
 
 
 def _siblings(loc: tuple[Any, ...]) -> list[str]:

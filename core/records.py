@@ -36,6 +36,7 @@ REASONS = {
     "no_frames": "no frame could be decoded",
     "no_speech": "no speech was found",
     "too_short": "shorter than the minimum length",
+    "short_source": "the source ends before the stretch that the index names does: less than half of it is there",
     "no_face": "no face was found",
     "face_lost": "the face is not seen in enough of the frames",
     "face_too_small": "the face is smaller than the minimum",

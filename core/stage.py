@@ -14,7 +14,7 @@ from typing import Any
 
 from core.errors import UserError, no_room
 from core.licences import policy
-from core.params import Params, ParamsError, load_params
+from core.params import Params, ParamsError, load_params, suggest
 from core.records import Reject
 from core.workers import WorkerError
 
@@ -39,6 +39,7 @@ def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | No
         without_pandas()
     try:
         params = load_params()
+        check_instance(stage, args.instance, params)
         with only_writer(stage, args.instance), policy(params.licences.allow_non_commercial):
             main(args.instance, params)
     except (UserError, ParamsError, FileNotFoundError) as error:
@@ -59,6 +60,17 @@ def run_cli(stage: str, main: Callable[[str, Params], Any], argv: list[str] | No
         print(f"{stage} {args.instance}: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
     return 0
+
+
+def check_instance(stage: str, instance: str, params: Params) -> None:
+    """ParamsError, with a suggestion, where params.yaml gives `stage` no such instance."""
+    generators = ["controls", *params.train.systems]
+    named = {"train": [*params.train.experts, *params.train.systems], "generate": generators, "score": generators,
+             "sets": generators, "bias": params.score.ablation_experts, "split": ["all"], "aggregate": ["all"], "report": ["all"]}
+    if stage not in named:
+        params.instance(instance)
+    elif instance not in named[stage]:
+        raise ParamsError(f"params.yaml asks for no such instance{suggest(instance, named[stage])}")
 
 
 class only_writer:  # noqa: N801

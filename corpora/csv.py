@@ -28,6 +28,7 @@ CARD = Card(
 )
 
 OPTIONS = ("columns", "delimiter")
+OWNED = True
 
 
 def entries(config: Mapping) -> Iterator[Entry]:

@@ -28,6 +28,7 @@ CARD = Card(
 )
 
 INDEX = "index.csv"
+OWNED = True
 
 
 def entries(config: Mapping) -> Iterator[Entry]:

@@ -2,22 +2,30 @@
 
 The contract is a card and two functions: `CARD` (core.records.Card), `entries(config)`, which gives every item of the index and
 every row that is none, one by one, and `fetch(item, config, folder) -> Fetched`. `OPTIONS` names what its options may hold besides
-what any adapter's may. An adapter that makes its recordings instead of reading of them may also have `items(config, language)`, so
-that one language is had without the others. A corpus with a folder of its own keeps all this in `<folder>/adapter.py`.
+what any adapter's may; `OWNED` is true where only the owner of the data knows its licence, so that params.yaml may state it. An
+adapter that makes its recordings instead of reading of them may also have `items(config, language)`, so that one language is had
+without the others. A corpus with a folder of its own keeps all this in `<folder>/adapter.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from core.errors import UserError
 from core.garbage import no_cycles
-from core.records import Item, Rejected
+from core.records import Card, Item, Rejected
+
+if TYPE_CHECKING:
+    from core.params import Corpus
+    from corpora.index.census import Census
 
 _FOLDER = Path(__file__).resolve().parent
 _CONTRACT = ("CARD", "entries", "fetch")
@@ -57,6 +65,17 @@ def open_corpus(adapter: str) -> ModuleType:
     return module
 
 
+def card_of(name: str, entry: Corpus) -> Card:
+    """The card of the corpus `name` of params.yaml, with the licence that its entry states where only its owner knows one.
+    UserError where the adapter's card states one already, ValueError for an unknown adapter."""
+    corpus = open_corpus(entry.adapter)
+    said = {key: value for key, value in (("licence", entry.licence), ("commercial", entry.commercial)) if value is not None}
+    if said and not getattr(corpus, "OWNED", False):
+        raise UserError(f"corpora.{name}.{next(iter(said))}: the card of {entry.adapter} states the licence already "
+                        f"({corpus.CARD.licence}); only corpora of your own (csv, folder) may state one")
+    return replace(corpus.CARD, **said)
+
+
 def entries(corpus: ModuleType, config: Mapping) -> Iterator[Item | Rejected]:
     """Every item and reject of an opened corpus, all languages, one by one. Every entry belongs to exactly one language, so that
     what `items` gives of all `languages` adds up to this. ValueError for an option that the adapter does not take, FileNotFoundError
@@ -79,13 +98,14 @@ def languages(corpus: ModuleType, config: Mapping) -> list[str]:
 
 
 @no_cycles()
-def items(corpus: ModuleType, config: Mapping, language: str) -> tuple[list[Item], list[Rejected]]:
-    """The usable entries of one language, sorted by id, and the rejected ones in the index's order. Raises what `entries` raises,
-    and ValueError for a `language` that is not a tag."""
+def items(corpus: ModuleType, config: Mapping, language: str, seen: Census | None = None) -> tuple[list[Item], list[Rejected]]:
+    """The usable entries of one language, sorted by id, and the rejected ones in the index's order. seen: counts the entries of
+    all languages, where the adapter reads an index. Raises what `entries` raises, and ValueError for a `language` that is not a
+    tag."""
     from corpora.index.values import BadIndex, tag_of
 
     if hasattr(corpus, "items"):
-        return corpus.items(config, language)
+        return corpus.items(config, language)  # it has no index that says more than it is asked for
     wanted, wrong = tag_of(language)
     if wrong:
         raise BadIndex(f"{corpus.CARD.name}: {wrong}")
@@ -94,4 +114,8 @@ def items(corpus: ModuleType, config: Mapping, language: str) -> tuple[list[Item
     for entry in entries(corpus, config):
         if entry.language == wanted:
             (found if isinstance(entry, Item) else rejected).append(entry)
+        elif seen is not None:
+            seen.add(entry)
+    if seen is not None:
+        seen.add_all(wanted, len(found), rejected)
     return sorted(found, key=attrgetter("id")), rejected

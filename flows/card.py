@@ -9,6 +9,7 @@ from typing import Any
 from core.params import Params
 from core.records import REASONS
 from core.shards import write_bytes, write_json
+from corpora.index.census import why
 from flows.hours import in_words, lost_hours
 
 OUT = Path(".babelface/card")
@@ -86,6 +87,10 @@ def markdown(found: dict[str, Any], exported: dict[str, Any] | None = None) -> s
                  "with another because of them.", ""]
     text += ["## What was lost", "", *_table(("corpus", "language", "stage", "reason", "items", "hours"),
                                              list(_lost(found["funnel"]))), ""]
+    for one in found.get("index", ()):
+        if one["not_claimed"]:
+            text += [f"- {', '.join(one['corpora'])}: {one['not_claimed']:,} of {one['entries']:,} entries of the index are in "
+                     f"no language of this dataset ({why(one)})"]
     for name, cell in found["gone"].items():
         text += [f"- {name}: " + ", ".join(f"{n} {reason} ({REASONS[reason]})" for reason, n in sorted(cell.items()))]
     text += ["", "## Known limits", "", *(f"- {line}" for line in limits(found)), ""]
@@ -94,8 +99,10 @@ def markdown(found: dict[str, Any], exported: dict[str, Any] | None = None) -> s
 
 def _lost(steps: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
     for step in steps:
-        for reason, n in step["rejected"].items():
-            if step["hours"] is not None:
+        if step["hours"] is None:
+            continue
+        for reason, n in {**dict.fromkeys(step["hours"]["rejected"], 0), **step["rejected"]}.items():
+            if n or step["hours"]["rejected"][reason]:
                 lost = lost_hours(step["hours"], reason).replace(" h", "", 1) or "0"
                 yield step["corpus"] or "", step["language"], step["stage"], reason, f"{n:,}", lost
 

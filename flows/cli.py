@@ -155,7 +155,8 @@ def real(clips: Annotated[Path, typer.Argument(help="Folder of videos with an in
 @app.command(epilog="[b]Examples[/b]\n\nbabelface compare HEAD~1 HEAD\n\nbabelface compare nightly-2026-01-30 .    an experiment "
              "against this "
                     "folder\n\nbabelface compare old.json new.json --html diff    files of `babelface score --out`\n\nExit "
-                    "status: 0; with --check 1 where a language got worse or is missing in B; 2 where the two cannot be compared.")
+                    "status: 0; with --check 1 where a language got worse or is missing in B; 2 where the two cannot be "
+                    "compared.")
 def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, a DVC experiment, a workspace folder, or a file "
                                              "of scores.")],
             b: Annotated[str, typer.Argument(metavar="B", help="The same; `.` is this folder as it is.")] = ".",
@@ -169,7 +170,8 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, 
                                                       help="Write a page with the worst regressions as videos.")] = None,
             worst: Annotated[int, typer.Option(min=0, help="How many clips the page shows.")] = 12,
             everything: Annotated[bool, typer.Option("--all", help="Every figure in the table.")] = False,
-            check: Annotated[bool, typer.Option("--check", help="Exit 1 where a language got worse, or is missing in B.")] = False,
+            check: Annotated[bool, typer.Option("--check",
+                                            help="Exit 1 where a language got worse or is missing in B.")] = False,
             as_json: JSON = False) -> None:
     """Compare two runs, language by language: what changed beyond noise, in which clips, and why."""
     from flows import compare as comparing
@@ -177,7 +179,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A git revision, 
     found = comparing.compare(a, b, metrics=metric, conditions=condition or ("self",), pairs=comparing.parse_pairs(system or []),
                               n_worst=worst)
     if not found.document["changes"] and not (found.document["sets"] or {}).get("rows"):
-        raise comparing.CompareError(comparing.nothing(found, metric or ()))
+        raise comparing.nothing(found, metric or ())
     failed = comparing.check(found, metric or ()) if check else []
     page = comparing.write_page(found, html) if html else None
     if as_json:
@@ -324,6 +326,7 @@ def main() -> None:
 
 def _for_users(error: Exception) -> bool:
     """Whether an error is one that its message says all about."""
+    from core.codehash import NoSuchModule
     from core.params import ParamsError
     from core.stage import UserError
     from flows.funnel import NothingYet
@@ -334,9 +337,8 @@ def _for_users(error: Exception) -> bool:
     from flows.spec import SpecError
     from flows.workspace import WorkspaceError
 
-    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | ScoreError | SpecError
-                      | UserError | WorkspaceError
-                      | FileNotFoundError)
+    return isinstance(error, ParamsError | NothingYet | GraphError | UnknownTarget | NoServer | NoSuchModule | ScoreError
+                      | SpecError | UserError | WorkspaceError | FileNotFoundError)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,15 @@ _MEN, _WOMEN = {"m", "male", "man", "masculine"}, {"f", "female", "w", "woman", 
 
 
 def facts(params: Params, root: Path = Path(".")) -> dict[str, Any]:
-    """{version, corpora, languages, funnel, shared, gone}, all plain values. FileNotFoundError before the first build."""
+    """{version, corpora, languages, funnel, index, shared, gone}, all plain values. FileNotFoundError before the first build."""
     if not (root / out_folder("split", "all") / "splits").is_dir():
         raise FileNotFoundError(f"{root / out_folder('split', 'all')}: no splits here; run first: babelface build")
     from flows.funnel import collect
 
+    lost = collect(params, root)
     return {"version": version(root), "corpora": corpora(params), "languages": languages(params, root),
-            "funnel": collect(params, root)["steps"], "shared": _shared(root), "gone": gone(params, root)}
+            "funnel": lost["steps"], "index": [{k: v for k, v in one.items() if k != "places"} for one in lost["index"]],
+            "shared": _shared(root), "gone": gone(params, root)}
 
 
 def version(root: Path = Path(".")) -> dict[str, Any]:
@@ -48,10 +50,10 @@ def version(root: Path = Path(".")) -> dict[str, Any]:
 
 def corpora(params: Params) -> dict[str, dict[str, Any]]:
     """The card of every corpus in use, and its languages that are built, planted ones apart."""
-    from corpora.registry import open_corpus
+    from corpora.registry import card_of
 
     left_out = ("languages", "hours", "hours_note")
-    return {name: {k: v for k, v in asdict(open_corpus(entry.adapter).CARD).items() if k not in left_out}
+    return {name: {k: v for k, v in asdict(card_of(name, entry)).items() if k not in left_out}
             | {"languages": sorted(t for t, e in entry.languages.items() if e.twin_of is None),
                "planted": sorted(t for t, e in entry.languages.items() if e.twin_of is not None)}
             for name, entry in params.corpora.items()}

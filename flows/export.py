@@ -114,13 +114,13 @@ def _bytes(params: Params, root: Path) -> int:
 
 def samples(params: Params, dealt: dict[str, dict[str, Any]], views: tuple[str, ...], root: Path = Path(".")) -> Iterator[Sample]:
     """The samples, instance by instance; no more than a few clips are in memory at once."""
-    from corpora.registry import open_corpus
+    from corpora.registry import card_of
 
     for who in params.instances():
         mine = {row["track_id"]: row for row in dealt.values() if row["instance"] == who.name}
         if not mine:
             continue
-        card = open_corpus(params.corpora[who.corpus].adapter).CARD
+        card = card_of(who.corpus, params.corpora[who.corpus])
         by_clip: dict[str, list[dict[str, Any]]] = {}
         for track in read_rows(root / out_folder("track", who.name), "tracks",
                                ["track_id", "clip_id", "start_frame", "n_frames", "boxes", "face_px"]):

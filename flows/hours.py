@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from core.params import Params
-from core.shards import read_rows, read_shard
+from core.shards import read_rows, read_shard, shard_paths
 from core.stage import UserError
 
 FPS = 25
@@ -22,7 +23,8 @@ def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path("."
 
     unknown: items whose length nobody knows, which count as none: of what could not be fetched, and of what an index names and
     nobody could use, only the index says how long it is. unknown_rejected: those of them that were rejected. in = kept +
-    rejected holds by counting, but for rounding to 1e-6 h; what one stage hands on, `out`, is in of the next.
+    rejected holds by counting, but for rounding to 1e-6 h; what one stage hands on, `out`, is in of the next. Rejected as
+    `short_source` is also what the source of a kept recording did not hold of its stretch.
     """
 
     lengths: dict[tuple[str, str], dict[str, int | None]] = {}
@@ -42,7 +44,9 @@ def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path("."
         if step["unit"] not in TABLES or not (place / "items.parquet").is_file():
             found.append(step | {"hours": None})
             continue
-        known, index = of(step["instance"], step["unit"]), {}
+        known, index, short = of(step["instance"], step["unit"]), {}, {}
+        if step["stage"] == "download":
+            short = _short(place)
         if step["stage"] == "download" and step["rejected"]:
             index = told.setdefault(step["instance"], _by_index(params, step["instance"]))
         cell: dict[str, Any] = {"kept": 0.0, "rejected": defaultdict(float), "unknown": 0}
@@ -55,6 +59,8 @@ def add_hours(steps: list[dict[str, Any]], params: Params, root: Path = Path("."
             cell["unknown"] += seconds is None
             if status == "kept":
                 cell["kept"] += seconds or 0.0
+                if item in short:
+                    cell["rejected"]["short_source"] += short[item]
             else:
                 cell["rejected"][status] += seconds or 0.0
                 blank[status] += seconds is None
@@ -77,6 +83,20 @@ def _items(place: Path) -> list[tuple[str, str, str]]:
             for r in read_shard(place / "items.parquet", ["item_id", "language", "status"]).to_pylist()]
     early = read_shard(place / "rejects_early.parquet", ["item_id", "language", "reason"]).to_pylist()
     return rows + [(r["item_id"], r["language"] or "und", r["reason"]) for r in early]
+
+
+def _short(place: Path) -> dict[str, float]:
+    """recording -> seconds of its stretch that its source did not hold, of the recordings that a download marked so."""
+    if not (place / "recordings").is_dir():
+        return {}
+    import pyarrow.compute as pc
+
+    said = {}
+    for path in shard_paths(place, "recordings"):
+        rows = read_shard(path, ["recording_id", "extra"])
+        rows = rows.filter(pc.match_substring(rows["extra"], '"short_s"')).to_pylist()
+        said |= {r["recording_id"]: json.loads(r["extra"]).get("short_s") for r in rows}
+    return {name: float(seconds) for name, seconds in said.items() if isinstance(seconds, int | float)}
 
 
 def lost_hours(hours: dict[str, Any], reason: str) -> str:

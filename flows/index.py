@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.records import Item, Rejected
+
+if TYPE_CHECKING:
+    from core.params import Params
 
 
 def cards(name: str | None = None) -> list[dict[str, Any]]:
@@ -99,3 +102,18 @@ def lines(found: dict[str, Any]) -> list[str]:
         text += ["languages:", *(f"  {tag}: {one['items']:,} items, {one['recordings']:,} recordings, {one['hours']:,.2f} hours, "
                                  f"{sum(one['rejects'].values()):,} rejects" for tag, one in found["languages"].items())]
     return text
+
+
+def left_out(params: Params, names: Iterable[str], root: Path = Path(".")) -> list[dict[str, Any]]:
+    """For every index of these corpora that can be read {corpora, entries, claimed, not_claimed, languages, unusable, places}: what
+    no language of params asks for (corpora.index.census), and `seen`, entries per language."""
+    from corpora.index import census
+
+    found, done = [], set()
+    for name in names:
+        together = census.same_index(params, name)
+        if name not in done and (seen := census.counts(params, name, root)) is not None:
+            found.append({"corpora": together, **census.left_out(seen, params, name),
+                          "seen": {tag: census.size(cell) for tag, cell in seen.items()}})
+        done |= set(together)
+    return found

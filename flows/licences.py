@@ -24,16 +24,20 @@ def guard(params: Params) -> None:
 
 
 def unstated(params: Params) -> list[Used]:
-    """The models that params use and whose licence is not stated: they are not refused, and somebody has to judge."""
-    return [model for model in models(params) if says_nothing(model)]
+    """The corpora and models that params use and whose licence is not stated: they are not refused, and somebody has to judge."""
+    from corpora.registry import open_corpus
+
+    silent = [Used(f"corpus {name} (corpora.{name}.licence)", UNSTATED) for name, entry in params.corpora.items()
+              if getattr(open_corpus(entry.adapter), "OWNED", False) and entry.licence is None and entry.commercial is None]
+    return silent + [model for model in models(params) if says_nothing(model)]
 
 
 def used(params: Params) -> Iterator[Used]:
     """Every corpus and model that a build of these params would use, with its licence."""
-    from corpora.registry import open_corpus
+    from corpora.registry import card_of
 
     for name, entry in params.corpora.items():
-        card = open_corpus(entry.adapter).CARD
+        card = card_of(name, entry)
         yield Used(f"corpus {name}", card.licence, card.commercial)
     yield from models(params)
 

@@ -27,11 +27,9 @@ def main(instance: str, params: Params) -> dict[str, Any]:
     """The stats of one expert's scoring of real video."""
     from stages.judge import read_expert, sources
 
-    if instance not in params.score.ablation_experts:
-        raise UserError(f"{instance}: not one of score.ablation_experts in params.yaml")
     path = out_folder("train", instance) / "model.pt"
     if not path.is_file():
-        raise UserError(f"{path}: no expert here; train it first (`babelface build`)")
+        raise UserError(f"{path}: no expert here; train it first: babelface evaluate train-{instance}")
     expert = read_expert(path)
     if expert["view"] not in params.crop.views:
         raise UserError(f"{path}: this expert looks at the view {expert['view']!r}, which params.crop.views does not define")

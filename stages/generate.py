@@ -21,7 +21,7 @@ from core.cells import filled, light_rows
 from core.digest import digest_of
 from core.executor import Work, run_stage
 from core.licences import UNSTATED, Used, check
-from core.params import Params, suggest
+from core.params import Params
 from core.records import carry
 from core.reel import Reel
 from core.shards import read_json, unpack
@@ -37,10 +37,11 @@ FACE_COLUMNS = ["boxes", "landmarks", "meshed"]
 
 def main(name: str, params: Params) -> dict[str, Any]:
     """The stats of one finished generation: one item per test track, several rows per item."""
-    if name != CONTROLS and name not in params.train.systems:
-        raise UserError(f"generate has no {name!r}{suggest(name, [*params.train.systems, CONTROLS])}")
+    path = out_folder("train", name) / "card.json"
+    if name != CONTROLS and not path.is_file():
+        raise UserError(f"{path}: no trained system here; run: babelface evaluate train-{name}")
     tracks, beyond = test_tracks(params, ("test", "generated") if name == CONTROLS else ("test",))
-    card = None if name == CONTROLS else read_json(out_folder("train", name) / "card.json")
+    card = None if name == CONTROLS else read_json(path)
     if card is not None:
         check(Used(f"model {name}", card.get("licence", UNSTATED), card.get("commercial")))
     wanted = _wanted(params, name)

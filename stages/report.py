@@ -27,9 +27,10 @@ SAMPLES_PER_FRAME = 640
 
 def main(instance: str, params: Params) -> None:
     """Writes results/report/: index.html, report.md, tables/, static/ and media/, in place of the last one."""
-    if instance != "all":
-        raise UserError(f"report has one instance, `all`; got {instance!r}")
-    document = read_json(out_folder("aggregate", "all") / "report.json")
+    path = out_folder("aggregate", "all") / "report.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no figures here yet; run: babelface evaluate aggregate")
+    document = read_json(path)
     write_page(document, OUT, Shelf(document["gallery"], params))
 
 

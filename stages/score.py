@@ -111,7 +111,8 @@ def find_expert(params: Params) -> dict[str, Any]:
     named = params.score.expert
     path = Path(named.weights) if isinstance(named, WeightsFile) else out_folder("train", named) / "model.pt"
     if not path.is_file():
-        raise UserError(f"{path}: no sync expert here; train one (`babelface build`), or name a file in score.expert.weights")
+        todo = "name one that is there" if isinstance(named, WeightsFile) else f"train it: babelface evaluate train-{named}; or name a file"
+        raise UserError(f"{path}: no sync expert here; {todo} in score.expert.weights")
     found = read_expert(path)
     if found["view"] not in params.crop.views:
         raise UserError(f"{path}: this expert looks at the view {found['view']!r}, which params.crop.views does not define")

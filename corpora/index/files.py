@@ -156,9 +156,8 @@ def cut(path: Path, target: Path, start_s: float, end_s: float | None, *, sound:
     """`target` (.mkv), holding the frames and the sound of `path` from start_s to end_s, frame by frame at 25 fps. end_s None: to
     the end. sound: the file that the sound is in, where that is another.
 
-    Encoded anew, because a container can only be cut at its key frames. Raises Reject as core.media does; no_frames where the
-    file
-    ends before the stretch begins.
+    Encoded anew, because a container can only be cut at its key frames. Raises Reject as core.media does; short_source where the
+    file ends before the stretch begins.
     """
     from core import media
     from core.media_write import write_video
@@ -166,6 +165,11 @@ def cut(path: Path, target: Path, start_s: float, end_s: float | None, *, sound:
 
     first = round(start_s * FPS)
     end = media.frame_count(path) if end_s is None else max(first + 1, round(end_s * FPS))
-    heard = media.read_audio(sound or path)[first * SAMPLES_PER_FRAME:end * SAMPLES_PER_FRAME]
-    write_video(target, media.read_frames(path, start=first, stop=end), audio=heard, crf=CRF, audio_codec="flac")
+    heard = media.read_audio(sound or path, start=first * SAMPLES_PER_FRAME, stop=end * SAMPLES_PER_FRAME)
+    try:
+        write_video(target, media.read_frames(path, start=first, stop=end), audio=heard, crf=CRF, audio_codec="flac")
+    except Reject as reject:
+        if reject.reason != "no_frames":
+            raise
+        raise Reject("short_source", f"{path.name}: ends before {start_s:g} s, where the stretch begins") from None
     return target

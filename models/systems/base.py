@@ -11,14 +11,18 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.params import suggest
+from core.params import Params, suggest
+from core.params import System as Entry
+
+SHARED = ("width", "stills", "mouth_weight")  # keys of train.systems.* that any system may take; `options` holds its own
+WAVEFORM = "samples"  # the sound itself, which no stage has to compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Spec:
     """What a system asks for; the stages read it to cut training batches and test inputs, and to choose the metrics.
 
     view: kind of view its frames are cut by (a `kind` of crop.views in params.yaml); None where it sees and makes no frames.
+    targets: the points that a view of kind "registration" moves onto fixed places (`targets` of crop.views).
     image: what shows it the face. "stills": n_stills frames of the same track, the same for the whole clip. "first": the frame
         before the first one asked for. "source": the frames to be dubbed, one for each frame asked for. "none": no image.
     drive: what moves the mouth: audio features, frames of another video in the same view, or either.
@@ -33,10 +38,12 @@ class Spec:
         core.timing.WINDOWS; window None gives the feature whole, uncut.
     span: consecutive frames in one training sample: 1 works frame by frame; a sequence model asks for more.
     whole: True where the frames of a clip must be generated in one call, because state runs from frame to frame.
-    output: "pixels" frames of the view, or "motion" points moved (mesh vertices or landmarks), scored in their own space.
+    output: "pixels" frames of the view, or "motion" points moved (mesh vertices or landmarks), to be scored in their
+        own space; no stage reads, pastes or scores points yet.
     sampled: True where noise makes another answer each time; `samples` in params.yaml then asks for several.
     critic: True where a network is trained against it in the same loop (see System.critic_losses).
-    speech_from: "speech", or "text" where speech is synthesised first; the system itself gets speech either way.
+    speech_from: "speech", or "text" where speech is synthesised first; the system itself gets speech either way. No stage makes
+        speech from text yet.
     """
 
     view: str | None
@@ -51,6 +58,7 @@ class Spec:
     sampled: bool = False
     critic: bool = False
     speech_from: Literal["speech", "text"] = "speech"
+    targets: Literal["nose_eyes", "eyes_mouth"] = "nose_eyes"
 
     def __post_init__(self) -> None:
         if ("audio" in self.drive) != (self.feature is not None):
@@ -59,6 +67,13 @@ class Spec:
             raise ValueError("Spec: something must drive it, span >= 1, and n_stills > 0 exactly when image is 'stills'")
         if self.view is None and (self.output == "pixels" or self.image != "none" or "video" in self.drive):
             raise ValueError("Spec: a system that sees or makes frames needs a view")
+        if self.view != "registration" and self.targets != "nose_eyes":
+            raise ValueError("Spec: `targets` are those of a view of kind 'registration'")
+
+    def card(self) -> dict[str, Any]:
+        """The fields as card.json keeps them; `targets` only where they are not the usual ones."""
+        fields = asdict(self)
+        return fields if self.targets != "nose_eyes" else {k: v for k, v in fields.items() if k != "targets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +139,36 @@ def make_system(name: str, **options: Any) -> System:
     return _system_class(name)(**options)
 
 
-def options_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Those of `options` that this system's constructor knows: a system without stills has no use for their number."""
-    known = inspect.signature(_system_class(name).__init__).parameters
-    return {k: v for k, v in options.items() if k in known}
+def options_of(entry: Entry) -> dict[str, Any]:
+    """What the constructor of an entry's system gets: width, stills and mouth_weight where it knows them (a system without stills
+    has no use for their number), and all of the entry's `options`. KeyError where it does not know one, or there is no system.
+    """
+    arguments = inspect.signature(_system_class(entry.system)).parameters.values()
+    known = [a.name for a in arguments if a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)]
+    own = [k for k in known if k not in SHARED]
+    for option in entry.options:
+        if option not in own:
+            raise KeyError(f"{entry.system} has no option {option!r} of its own{suggest(option, own)}")
+    return {k: getattr(entry, k) for k in SHARED if k in known} | entry.options
+
+
+def disagreements(spec: Spec, entry: Entry, params: Params) -> list[str]:
+    """What one entry of train.systems gives its system otherwise than `spec` asks for, each as "KEY: what and what instead"."""
+    view, wrong = None if entry.view is None else params.crop.views[entry.view], []
+    asked = _view_words(spec.view, spec.targets)
+    if view is None and spec.view is not None:
+        wrong.append(f"view: {entry.system} takes a view of {asked}; name one of crop.store")
+    elif view is not None and spec.view is None:
+        wrong.append(f"view: {entry.system} sees and makes no frames; leave out {entry.view!r}")
+    elif view is not None and _view_words(view.kind, view.targets) != asked:
+        wrong.append(f"view: {entry.system} takes a view of {asked}, {entry.view!r} is of {_view_words(view.kind, view.targets)}")
+    if spec.feature not in (None, WAVEFORM, *params.features.store):
+        wrong.append(f"system: {entry.system} listens to {spec.feature!r}, which is not in features.store")
+    return wrong
+
+
+def _view_words(kind: str | None, targets: str) -> str:
+    return f"kind {kind!r}" + (f", targets {targets!r}" if kind == "registration" else "")
 
 
 def _system_class(name: str) -> type[System]:

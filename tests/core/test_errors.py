@@ -41,11 +41,11 @@ def test_a_stage_says_it_in_one_line(tmp_path, monkeypatch, capsys):
     def main(instance, params):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    assert run_cli("track", main, ["toy-en"]) == 2
-    assert capsys.readouterr().err.startswith("track toy-en: no room left in ")
+    assert run_cli("track", main, ["synthetic-en"]) == 2
+    assert capsys.readouterr().err.startswith("track synthetic-en: no room left in ")
 
     def other(instance, params):
         raise PermissionError(errno.EACCES, "no")
 
     with pytest.raises(PermissionError):
-        run_cli("track", other, ["toy-en"])
+        run_cli("track", other, ["synthetic-en"])

@@ -109,7 +109,7 @@ import sys
 from core.stage import run_cli
 from tests.core.test_executor import items, run
 many = {f"c{i:02d}": {"size": %d} for i in range(12)}
-sys.exit(run_cli("features", lambda instance, params: run(items(12, **many), workers=2), ["toy-en"]))
+sys.exit(run_cli("features", lambda instance, params: run(items(12, **many), workers=2), ["synthetic-en"]))
 '''
 
 
@@ -135,7 +135,7 @@ def test_no_room_for_a_file(limit, monkeypatch):
     Path("calls.log").unlink()
     failed = stage(size, limit)
     assert failed.returncode == 2 and "Traceback" not in failed.stderr, failed.stderr
-    assert "features toy-en: no room left in " in failed.stderr and "limit of this process" in failed.stderr and "goes on" in failed.stderr
+    assert "features synthetic-en: no room left in " in failed.stderr and "limit of this process" in failed.stderr and "goes on" in failed.stderr
     assert not Path("data/features/toy-en").exists() and not temporary()
     done = len(calls())
     assert stage(size).returncode == 0 and tree() == whole

@@ -88,7 +88,7 @@ def test_a_stage_is_refused_what_it_opens_and_nothing_else(tmp_path, monkeypatch
         said = text.replace("allow_non_commercial: false", f"allow_non_commercial: {allow}".lower())
         (tmp_path / "params.yaml").write_text(said)
         (tmp_path / "mine" / "card.json").write_text(json.dumps({"licence": licence}))
-        return run_cli("score", lambda *_: opened.append(use()), ["toy"]), capsys.readouterr().err
+        return run_cli("score", lambda *_: opened.append(use()), ["controls"]), capsys.readouterr().err
 
     by_file, by_folder = lambda: weights.use_file("mine/expert.pt"), lambda: weights.use_folder("mine")
     by_name = lambda: weights.find("probe")  # noqa: E731

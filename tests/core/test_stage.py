@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import filelock
 import pytest
 
 import core.stage
+from core.params import load_params
 from core.records import Reject
 from core.stage import UserError, only_writer, out_folder, run_cli, seal
 from core.workers import WorkerError
@@ -38,29 +40,51 @@ def test_a_stage_gets_its_instance_and_the_params():
 
 
 @pytest.mark.parametrize("error, status, says", [
-    (UserError("change this"), 2, "track toy-en: change this\n"),
-    (FileNotFoundError("a.mp4: gone"), 2, "track toy-en: a.mp4: gone\n"),
-    (Reject("no_face", "in c1"), 2, "track toy-en: no_face: in c1\n"),
-    (WorkerError("trace"), 1, "track toy-en: this is a bug, not a bad clip:\ntrace\n"),
-    (KeyboardInterrupt(), 130, "track toy-en: interrupted; the same command goes on where it was\n"),
+    (UserError("change this"), 2, "track synthetic-en: change this\n"),
+    (FileNotFoundError("a.mp4: gone"), 2, "track synthetic-en: a.mp4: gone\n"),
+    (Reject("no_face", "in c1"), 2, "track synthetic-en: no_face: in c1\n"),
+    (WorkerError("trace"), 1, "track synthetic-en: this is a bug, not a bad clip:\ntrace\n"),
+    (KeyboardInterrupt(), 130, "track synthetic-en: interrupted; the same command goes on where it was\n"),
 ])
 def test_errors_have_a_status_and_a_line(error, status, says, capsys):
-    assert run_cli("track", failing(error), ["toy-en"]) == status
+    assert run_cli("track", failing(error), ["synthetic-en"]) == status
     assert capsys.readouterr().err == says
 
 
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        run_cli("track", failing(ZeroDivisionError()), ["toy-en"])
+        run_cli("track", failing(ZeroDivisionError()), ["synthetic-en"])
 
 
 def test_wrong_params_are_told_before_anything_runs(capsys):
     Path("params.yaml").write_text("trac: {}\n")
-    assert run_cli("track", failing(AssertionError("ran")), ["toy-en"]) == 2
+    assert run_cli("track", failing(AssertionError("ran")), ["synthetic-en"]) == 2
     assert "trac" in capsys.readouterr().err
     Path("params.yaml").unlink()
-    assert run_cli("track", failing(AssertionError("ran")), ["toy-en"]) == 2
+    assert run_cli("track", failing(AssertionError("ran")), ["synthetic-en"]) == 2
     assert "run from the project's root" in capsys.readouterr().err
+
+
+COMMANDS = re.findall(r"python -m stages\.(\w+) (\S+)$", (ROOT / "dvc.yaml").read_text(), re.MULTILINE)
+
+
+def test_every_instance_of_the_graph_is_known():
+    params = load_params()
+    assert len({stage for stage, _ in COMMANDS}) == 13, "all but bias, which scores with other experts"
+    for stage, name in COMMANDS:
+        for instance in [i.name for i in params.instances()] if name == "${key}" else [name]:
+            core.stage.check_instance(stage, instance, params)
+    other = params.model_copy(update={"score": params.score.model_copy(update={"ablation_experts": ["syncnet"]})})
+    core.stage.check_instance("bias", "syncnet", other)
+
+
+@pytest.mark.parametrize("stage", [*dict(COMMANDS), "bias"])
+def test_an_instance_that_params_do_not_ask_for_is_refused_before_anything_runs(stage, capsys):
+    near = {"all": "al", "${key}": "synthetic-enn"}.get(name := dict(COMMANDS).get(stage, "syncnet"), f"{name}n")
+    assert run_cli(stage, failing(AssertionError("ran")), [near]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{stage} {near}: ") and ("known: none" if stage == "bias" else "; did you mean ") in said
+    assert not Path(".babelface").exists(), "no lock was taken"
 
 
 def test_help_says_how_to_call_it(capsys):
@@ -75,32 +99,32 @@ def test_help_says_how_to_call_it(capsys):
 
 def test_an_output_has_one_writer_at_a_time(monkeypatch, capsys):
     monkeypatch.setattr(core.stage, "WAIT_FOR_LOCK_S", 0.2)
-    with only_writer("track", "toy-en"):
-        with only_writer("track", "toy-fi"):
+    with only_writer("track", "synthetic-en"):
+        with only_writer("track", "synthetic-fi"):
             pass
-        assert run_cli("track", failing(AssertionError("ran")), ["toy-en"]) == 2
+        assert run_cli("track", failing(AssertionError("ran")), ["synthetic-en"]) == 2
         assert "another process" in capsys.readouterr().err
-    assert run_cli("track", lambda i, p: None, ["toy-en"]) == 0, "the lock is free again"
+    assert run_cli("track", lambda i, p: None, ["synthetic-en"]) == 0, "the lock is free again"
     with pytest.raises(UserError):
-        with only_writer("track", "toy-en"):
+        with only_writer("track", "synthetic-en"):
             raise UserError("failed inside")
-    with only_writer("track", "toy-en"):
+    with only_writer("track", "synthetic-en"):
         pass
 
 
 def test_a_lock_goes_with_its_process(tmp_path):
-    code = "import time\nfrom core.stage import only_writer\nwith only_writer('track', 'toy-en'):\n print('held', flush=True)\n time.sleep(60)\n"
+    code = "import time\nfrom core.stage import only_writer\nwith only_writer('track', 'synthetic-en'):\n print('held', flush=True)\n time.sleep(60)\n"
     child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)},
                              stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout.readline() == "held\n"
         with pytest.raises(filelock.Timeout):
-            filelock.FileLock(".babelface/locks/track-toy-en.lock").acquire(timeout=0.1)
+            filelock.FileLock(".babelface/locks/track-synthetic-en.lock").acquire(timeout=0.1)
     finally:
         child.kill()
         child.wait()
         child.stdout.close()
-    with only_writer("track", "toy-en"):
+    with only_writer("track", "synthetic-en"):
         pass
 
 

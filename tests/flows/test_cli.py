@@ -52,6 +52,25 @@ def test_errors_come_as_one_line_with_status_2(tmp_path):
     assert run.returncode == 2 and "params.yaml: no such file" in run.stderr and "Traceback" not in run.stderr
 
 
+@pytest.mark.parametrize("words", [["graph", "--write"], ["plan"], ["evaluate"]])
+def test_a_system_without_a_file_is_told_in_one_line(tmp_path, monkeypatch, capsys, words):
+    from core.codehash import closure
+    from flows import cli
+
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("system: speech2vid\n", "system: speech2vd\n", 1))
+    monkeypatch.chdir(tmp_path)
+    for command, says in ((cli.app, "params.yaml: 1 error\n  train.systems.speech2vid-en.system: there is no "
+                                    "models/systems/speech2vd.py; did you mean 'speech2vid'?"),
+                          (lambda: closure("models.systems.speech2vd"), "no module 'models.systems.speech2vd' under ")):
+        monkeypatch.setattr("sys.argv", ["babelface", *words])
+        monkeypatch.setattr(cli, "app", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and said.startswith(f"babelface: {says}") and "Traceback" not in said
+
+
 def test_graph_check_and_params(root):
     assert babelface("graph", "--check").stdout == "dvc.yaml fits params.yaml\n"
     assert babelface("graph").stdout == (root / "dvc.yaml").read_text()

@@ -148,8 +148,3 @@ def test_without_scores_it_says_so(small):
         write_table(shard_path(Path("data/score") / name, "scores", 0), [], "scores")
     with pytest.raises(UserError, match="no score rows"):
         aggregate.main("all", load_params())
-
-
-def test_another_instance_is_refused(small):
-    with pytest.raises(UserError, match="`all`"):
-        aggregate.main("synthetic-en", load_params())

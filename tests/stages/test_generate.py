@@ -291,7 +291,7 @@ def test_a_model_that_learnt_from_a_closed_corpus_makes_nothing_that_is_sold(toy
     assert not (tmp_path / "data" / "generate").exists()
 
 
-def test_a_wrong_name_gets_a_suggestion(toy_data, monkeypatch):
-    monkeypatch.chdir(toy_data)
-    with pytest.raises(UserError, match="did you mean 'controls'"):
-        generate.main("control", params_of())
+def test_a_system_that_is_not_trained_is_trained_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"data/train/s2v/card\.json: no trained system here; run: babelface evaluate train-s2v$"):
+        generate.main("s2v", params_of())

@@ -148,7 +148,7 @@ def test_generated_mouths_are_measured_with_the_mesh_of_the_tracks():
 
 
 def test_without_an_expert_it_says_what_to_do(talkers):
-    with inside(talkers) as params, pytest.raises(UserError, match="no sync expert here; train one"):
+    with inside(talkers) as params, pytest.raises(UserError, match="no sync expert here; train it: babelface evaluate train-syncnet;"):
         stages.score.main("controls", params)
 
 

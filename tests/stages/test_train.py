@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from core.params import check_params, load_params
+from core.params import ParamsError, check_params, load_params
 from core.shards import pack, shard_path, write_table
 from core.stage import UserError
 from stages import train
@@ -272,19 +272,58 @@ def test_frames_are_decoded_once_and_only_those_asked_for(toy_data, monkeypatch)
 
 
 @pytest.mark.parametrize(("name", "system", "message"), [
-    ("sincnet", {}, "did you mean 'syncnet'"),
     ("s2v", {"system": "speech2vd"}, "did you mean 'speech2vid'"),
     ("s2v", {"view": "mouth"}, "kind 'registration'"),
+    ("s2v", {"view": None}, r"train\.systems\.s2v\.view: .* name one of crop\.store"),
+    ("s2v", {"options": {"gain": 2}}, r"train\.systems\.s2v: speech2vid has no option 'gain' of its own"),
 ])
 def test_mistakes_in_params_are_named(toy_data, monkeypatch, name, system, message):
     monkeypatch.chdir(toy_data)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises((ParamsError, UserError), match=message):
         train.main(name, small_params(**system))
+
+
+def test_a_systems_own_option_is_part_of_the_training_and_of_what_generate_builds(toy_data, monkeypatch):
+    from models.systems import speech2vid
+    from stages.generate import Mapper
+
+    class Wide(speech2vid.System):
+        def __init__(self, width="full", stills=5, mouth_weight=0.0, extra=1):
+            if extra < 0:
+                raise ValueError("extra must not be negative")
+            super().__init__(width, stills, mouth_weight)
+            self.register_buffer("extra", torch.zeros(extra))
+
+    monkeypatch.chdir(toy_data)
+    monkeypatch.setattr(speech2vid, "System", Wide)
+    seals = []
+    for options in ({}, {"extra": 3}):
+        params = small_params(steps=1, options=options)
+        train.main("s2v", params)
+        seals.append(json.loads(Path("data/train/s2v/fingerprint.json").read_text())["seal"])
+    assert seals[0] != seals[1]
+    config = {"name": "s2v", "model": "data/train/s2v", "torch_threads": 1, "view": params.crop.views["speech2vid"].model_dump()}
+    assert Mapper(config)._system.extra.shape == (3,)  # the weights are loaded into it, so all shapes agree
+    with pytest.raises(UserError, match="extra must not be negative"):
+        train.main("s2v", small_params(options={"extra": -1}))
+
+
+def test_motion_is_refused_before_anything_is_read(monkeypatch):
+    from models.systems import speech2vid
+    from models.systems.base import Spec, System
+
+    class Points(System):
+        def __init__(self):
+            super().__init__()
+            self.spec = Spec(view=None, image="none", n_stills=0, feature="samples", whole=True, output="motion")
+
+    monkeypatch.setattr(speech2vid, "System", Points)
+    with pytest.raises(UserError, match="train.systems.s2v: motion and uncut sound are not read for training yet"):
+        train.main("s2v", small_params(view=None))
 
 
 def test_the_entries_of_params_yaml_can_be_built():
     params = load_params(ROOT / "params.yaml")
-    from models.systems.base import make_system, options_of
+    from models.systems.base import disagreements, make_system, options_of
     for entry in params.train.systems.values():
-        options = options_of(entry.system, {"width": entry.width, "stills": entry.stills, "mouth_weight": entry.mouth_weight})
-        assert make_system(entry.system, **options).spec.view == params.crop.views[entry.view].kind
+        assert disagreements(make_system(entry.system, **options_of(entry)).spec, entry, params) == []
